@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+#include <coir/fiber.hpp>
+#include <coir/wait_queue.hpp>
+
+#include <exception>
+
+namespace coir {
+
+/// A scope whose fibers end before it does. The first failure cancels the siblings and is rethrown by `join`.
+///
+///     coir::fiber_group fetches;
+///     for (auto& url : urls)
+///         fetches.spawn([&] { fetch(url); });
+///     fetches.join();
+///
+/// Lives on the stack of the fiber that joins it. `spawn` from any fiber of the same hub.
+class fiber_group {
+public:
+    fiber_group() = default;
+    fiber_group(const fiber_group&) = delete;
+    fiber_group& operator=(const fiber_group&) = delete;
+    /// Suspends until every fiber has ended; cancels them first if it runs because of an exception.
+    /// A failure that `join` has not reported terminates.
+    ~fiber_group();
+
+    /// Does not suspend. Throws as the constructor of `fiber` does.
+    template <class Function, class... Args> void spawn(const fiber_options& options, Function&& function, Args&&... args)
+    {
+        auto callable = bind_fiber(std::forward<Function>(function), std::forward<Args>(args)...);
+        add(start_fiber(options, fiber_entry::of<decltype(callable)>(), &callable));
+    }
+    template <class Function, class... Args>
+        requires(!std::is_same_v<std::remove_cvref_t<Function>, fiber_options>)
+    void spawn(Function&& function, Args&&... args)
+    {
+        spawn(fiber_options{}, std::forward<Function>(function), std::forward<Args>(args)...);
+    }
+
+    /// Suspends until every fiber has ended, then rethrows the first failure. If the caller is cancelled meanwhile, the
+    /// fibers are too, and `cancelled` is thrown once they have ended.
+    void join();
+
+    /// Cancels every fiber in the group, and those added later. Never suspends.
+    void cancel() noexcept;
+
+    std::size_t size() const noexcept { return size_; }
+
+private:
+    friend class fiber_state;
+    void add(fiber_state* member);
+    void ended(fiber_state& member, std::exception_ptr failure) noexcept;
+    wake_cause wait_until_empty(bool interruptible) noexcept;
+
+    spin_lock lock_;
+    wait_queue joiners_;
+    fiber_state* members_ = nullptr;
+    std::size_t size_ = 0;
+    std::exception_ptr failure_;
+    bool cancelled_ = false;
+};
+
+} // namespace coir

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+// The one place a fiber waits; for writers of primitives. Mutex, channel, join, I/O and the patch's locks all park
+// here, so that wake-ups, time-outs and cancellation are decided once.
+//
+// A wait has one `parking` and a `waiter` in each queue it waits on, all on the stack of who waits:
+//
+//     stack of the waiting fiber        queues, each guarded by some spin_lock
+//     parking  <--- waiter  ----------- wait_queue a  (waiter <-> waiter <-> ...)
+//              <--- waiter  ----------- wait_queue b
+//
+// Whoever wants to end the wait - a notifier on any thread, the timer, a cancellation - claims the parking first, and
+// only the winner wakes it. A notifier claims while it holds the queue's lock; so a waiter that its owner has
+// removed under that lock is not touched any more, and one that was claimed stays valid until `wake`.
+#include <coir/clock.hpp>
+#include <coir/spin_lock.hpp>
+
+#include <cstdint>
+#include <mutex>
+
+namespace coir {
+
+class fiber_state;
+class wait_queue;
+
+/// Why a wait ended.
+enum class wake_cause : std::uint8_t {
+    notified,  ///< what was waited for has happened
+    timed_out, ///< the deadline given for this wait passed
+    deadline,  ///< a surrounding `timeout` ran out
+    cancelled, ///< the fiber was cancelled
+};
+
+/// What a wait is for, as the fiber list and the deadlock report show it.
+struct wait_reason {
+    const char* what = "something"; ///< a string literal: "mutex", "sleep", "readable"
+    const void* object = nullptr;
+    int descriptor = -1;
+};
+
+struct wait_options {
+    wait_reason reason;
+    clock::time_point deadline = never;
+    bool interruptible = true; ///< whether cancellation and surrounding timeouts end this wait
+};
+
+/// One suspended wait of the calling fiber, or of the calling thread where there is no fiber.
+class parking {
+public:
+    parking() noexcept;
+    parking(const parking&) = delete;
+    parking& operator=(const parking&) = delete;
+
+    /// Suspends until the parking has been claimed and woken. At once if it has been already.
+    wake_cause park(const wait_options& options) noexcept;
+
+    /// Any thread: true for the first to call it, who then must `wake`.
+    bool claim() noexcept { return !claimed_.exchange(true, std::memory_order_acq_rel); }
+    /// Any thread, after `claim`. Never suspends.
+    void wake(wake_cause cause = wake_cause::notified) noexcept;
+
+private:
+    wake_cause park_thread(const wait_options& options) noexcept;
+
+    fiber_state* fiber_; ///< null: a plain thread, waiting on `woken_` as a futex
+    std::atomic<std::uint32_t> woken_{0};
+    std::atomic<bool> claimed_{false};
+    wake_cause cause_ = wake_cause::notified;
+};
+
+/// A place in one queue. Derive from it to carry what a notifier hands over.
+class waiter {
+public:
+    explicit waiter(parking& owner) noexcept : parking_{&owner} {}
+    waiter(const waiter&) = delete;
+    waiter& operator=(const waiter&) = delete;
+
+    /// After a successful `wait_queue::pop`, and without holding the lock.
+    void wake() noexcept { parking_->wake(); }
+
+private:
+    friend class wait_queue;
+    parking* parking_;
+    waiter* next_ = nullptr;
+    waiter* previous_ = nullptr;
+    bool queued_ = false;
+};
+
+/// Who waits, in order of arrival. Every call takes the held lock that guards the queue.
+class wait_queue {
+public:
+    using guard = std::unique_lock<spin_lock>;
+
+    wait_queue() = default;
+    wait_queue(const wait_queue&) = delete;
+    wait_queue& operator=(const wait_queue&) = delete;
+
+    bool empty() const noexcept { return first_ == nullptr; }
+    bool empty(const guard&) const noexcept { return first_ == nullptr; }
+    void push(const guard&, waiter& last) noexcept;
+    /// Takes the waiter out if it is still in: what its owner does after a wait that was not notified.
+    void remove(const guard&, waiter& member) noexcept;
+
+    /// Takes out and claims the first waiter that can still be claimed. Wake it after releasing the lock.
+    waiter* pop(const guard&) noexcept;
+    /// The first waiter for which `accept` returns true, claimed and taken out.
+    template <class Accept> waiter* pop_if(const guard&, Accept&& accept);
+
+    /// Parks the caller in this queue and returns with the lock released. `self` must not be queued yet.
+    wake_cause wait(guard& held, waiter& self, const wait_options& options) noexcept;
+    /// The same where there is nothing to hand over.
+    wake_cause wait(guard& held, const wait_options& options) noexcept;
+
+    /// Wake the first, or everyone; release the lock.
+    bool notify_one(guard& held) noexcept;
+    void notify_all(guard& held) noexcept;
+
+private:
+    void unlink(waiter& member) noexcept;
+
+    waiter* first_ = nullptr;
+    waiter* last_ = nullptr;
+};
+
+template <class Accept> waiter* wait_queue::pop_if(const guard&, Accept&& accept)
+{
+    for (auto* candidate = first_; candidate;) {
+        auto* next = candidate->next_;
+        if (accept(*candidate)) {
+            unlink(*candidate);
+            if (candidate->parking_->claim())
+                return candidate;
+        }
+        candidate = next;
+    }
+    return nullptr;
+}
+
+/// Suspends the calling fiber, on no queue, until the deadline. What sleeping is made of.
+wake_cause park_until(const wait_options& options) noexcept;
+
+/// What a wait that starts now would be ended by: `notified` when nothing stands in its way.
+wake_cause pending_interruption() noexcept;
+
+/// Throws `cancelled` or `timed_out` if that is why the wait ended.
+void throw_if_interrupted(wake_cause cause);
+
+} // namespace coir

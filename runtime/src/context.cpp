@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "context.hpp"
+
+#include "sanitizers.hpp"
+
+#include <boost/context/detail/fcontext.hpp>
+
+#include <cerrno>
+#include <exception>
+
+namespace __cxxabiv1 {
+struct __cxa_eh_globals;
+extern "C" __cxa_eh_globals* __cxa_get_globals() noexcept;
+} // namespace __cxxabiv1
+
+namespace coir {
+
+using boost::context::detail::jump_fcontext;
+using boost::context::detail::make_fcontext;
+using boost::context::detail::transfer_t;
+
+/// What one execution tells the next when it hands the thread over. Lives on the stack of the one that leaves.
+struct context::handover {
+    context* from;
+    context* to;
+
+    /// The first thing an execution does when it gets the thread: to keep where the one before it stopped.
+    static context& receive(transfer_t transfer) noexcept
+    {
+        const auto [from, to] = *static_cast<handover*>(transfer.data);
+        from->suspended_ = transfer.fctx;
+        to->arrived_from(*from);
+        return *to;
+    }
+
+    static void start(transfer_t transfer) noexcept
+    {
+        auto& self = receive(transfer);
+        self.entry_(self.argument_);
+        std::terminate();
+    }
+};
+
+thread_globals thread_globals::of_this_thread() noexcept
+{
+    return {&errno, reinterpret_cast<exception_globals*>(__cxxabiv1::__cxa_get_globals())};
+}
+
+context::context() noexcept
+{
+#if COIR_TSAN
+    sanitizer_fiber_ = __tsan_get_current_fiber();
+#endif
+}
+
+context::context(stack_memory memory, std::byte* top, void (*entry)(void*) noexcept, void* argument) noexcept
+    : entry_{entry}, argument_{argument}, memory_{memory}
+{
+    suspended_ = make_fcontext(top, static_cast<std::size_t>(top - memory.base), &handover::start);
+#if COIR_TSAN
+    sanitizer_fiber_ = __tsan_create_fiber(0);
+#endif
+}
+
+context::~context()
+{
+#if COIR_TSAN
+    if (entry_)
+        __tsan_destroy_fiber(sanitizer_fiber_);
+#endif
+}
+
+void context::switch_to(context& next, const thread_globals& globals) noexcept
+{
+    errno_ = *globals.error_number;
+    exceptions_ = *globals.exceptions;
+    *globals.error_number = next.errno_;
+    *globals.exceptions = next.exceptions_;
+#if COIR_ASAN
+    __sanitizer_start_switch_fiber(&fake_stack_, next.memory_.base, next.memory_.size);
+#endif
+#if COIR_TSAN
+    __tsan_switch_to_fiber(next.sanitizer_fiber_, 0);
+#endif
+    handover baton{this, &next};
+    handover::receive(jump_fcontext(next.suspended_, &baton));
+}
+
+void context::leave_for(context& next) noexcept
+{
+#if COIR_ASAN
+    __sanitizer_start_switch_fiber(nullptr, next.memory_.base, next.memory_.size);
+#endif
+#if COIR_TSAN
+    __tsan_switch_to_fiber(next.sanitizer_fiber_, 0);
+#endif
+    const auto globals = thread_globals::of_this_thread();
+    *globals.error_number = next.errno_;
+    *globals.exceptions = next.exceptions_;
+    handover baton{this, &next};
+    jump_fcontext(next.suspended_, &baton);
+    std::terminate();
+}
+
+void context::arrived_from([[maybe_unused]] context& previous) noexcept
+{
+#if COIR_ASAN
+    const void* bottom = nullptr;
+    std::size_t size = 0;
+    __sanitizer_finish_switch_fiber(fake_stack_, &bottom, &size);
+    fake_stack_ = nullptr;
+    if (!previous.memory_.base) // a thread's own stack: this is the only way to learn where it lies
+        previous.memory_ = {static_cast<std::byte*>(const_cast<void*>(bottom)), size};
+#endif
+}
+
+} // namespace coir

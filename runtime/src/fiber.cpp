@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "sanitizers.hpp"
+#include "scheduler.hpp"
+
+#include <coir/fiber.hpp>
+
+#include <cstdlib>
+#include <exception>
+#include <mutex>
+#include <ostream>
+#include <stdexcept>
+#include <system_error>
+#include <thread>
+
+namespace coir {
+
+namespace {
+
+std::size_t stack_size_from_environment() noexcept
+{
+    constexpr std::size_t least = 16 * 1024; // AT_MINSIGSTKSZ and a few frames
+    constexpr std::size_t usual = 256 * 1024;
+    if (const char* text = std::getenv("COIR_STACK_SIZE"))
+        if (const auto size = std::strtoull(text, nullptr, 0); size >= least)
+            return size;
+    return COIR_ASAN || COIR_TSAN ? 4 * usual : usual;
+}
+
+} // namespace
+
+std::size_t default_stack_size() noexcept
+{
+    static const std::size_t size = stack_size_from_environment();
+    return size;
+}
+
+std::ostream& operator<<(std::ostream& out, fiber_id id)
+{
+    return out << id.value;
+}
+
+fiber_state* start_fiber(const fiber_options& options, const fiber_entry& entry, void* callable)
+{
+    auto* hub = scheduler::of_this_thread();
+    if (!hub)
+        throw std::logic_error{"coir::fiber: no runtime runs on this thread; see coir::run"};
+    return hub->start(options, entry, callable);
+}
+
+// ---- the handle -----------------------------------------------------------------------------------------------------
+
+fiber& fiber::operator=(fiber&& other) noexcept
+{
+    if (this != &other) {
+        fiber ending{std::move(*this)};
+        state_ = std::exchange(other.state_, nullptr);
+    }
+    return *this;
+}
+
+fiber::~fiber()
+{
+    if (!state_)
+        return;
+    const bool unwinding = std::uncaught_exceptions() > 0;
+    if (unwinding)
+        state_->request_cancel();
+    else
+        state_->request_stop();
+
+    wait_queue::guard held{state_->join_guard};
+    if (!state_->joinable_ended)
+        state_->joiners.wait(held, {.reason = {"join", state_}, .interruptible = false});
+    // While an exception is on its way already, it stands for the scope, and this one gives way to it.
+    if (state_->failure && !unwinding)
+        state_->terminate("it ended with an exception, and its handle was destroyed without a join");
+    if (held)
+        held.unlock();
+    state_->release();
+}
+
+bool fiber::join_before(clock::time_point deadline)
+{
+    if (!state_)
+        throw std::system_error{std::make_error_code(std::errc::invalid_argument), "coir::fiber::join"};
+    if (state_ == current_fiber)
+        throw std::system_error{std::make_error_code(std::errc::resource_deadlock_would_occur), "coir::fiber::join"};
+
+    wait_queue::guard held{state_->join_guard};
+    if (!state_->joinable_ended) {
+        const auto cause = state_->joiners.wait(held, {.reason = {"join", state_}, .deadline = deadline});
+        throw_if_interrupted(cause);
+        if (cause == wake_cause::timed_out)
+            return false;
+    }
+    if (held)
+        held.unlock();
+    auto failure = std::exchange(state_->failure, nullptr);
+    std::exchange(state_, nullptr)->release();
+    if (failure)
+        std::rethrow_exception(std::move(failure));
+    return true;
+}
+
+void fiber::join()
+{
+    join_before(never);
+}
+
+void fiber::detach()
+{
+    if (!state_)
+        throw std::system_error{std::make_error_code(std::errc::invalid_argument), "coir::fiber::detach"};
+    {
+        std::lock_guard held{state_->join_guard};
+        state_->detached = true;
+        if (state_->failure)
+            state_->terminate("it was detached after it had ended with an exception");
+    }
+    std::exchange(state_, nullptr)->release();
+}
+
+fiber_id fiber::get_id() const noexcept
+{
+    return state_ ? state_->id : fiber_id{};
+}
+
+void fiber::cancel() noexcept
+{
+    if (state_)
+        state_->request_cancel();
+}
+
+bool fiber::request_stop() noexcept
+{
+    return state_ && state_->request_stop();
+}
+
+std::stop_token fiber::get_stop_token() const noexcept
+{
+    return state_ ? state_->stop_token() : std::stop_token{};
+}
+
+// ---- the caller's own -----------------------------------------------------------------------------------------------
+
+namespace this_fiber {
+
+void yield()
+{
+    auto* self = current_fiber;
+    if (!self) {
+        std::this_thread::yield();
+        return;
+    }
+    if (self->must_not_suspend)
+        self->terminate("it yields inside a no_suspend");
+    check_cancelled();
+    self->hub.yield();
+}
+
+void sleep_until_deadline(clock::time_point deadline)
+{
+    throw_if_interrupted(park_until({.reason = {"sleep"}, .deadline = deadline}));
+}
+
+fiber_id get_id() noexcept
+{
+    return current_fiber ? current_fiber->id : fiber_id{};
+}
+
+std::string_view get_name() noexcept
+{
+    return current_fiber ? std::string_view{current_fiber->name} : std::string_view{};
+}
+
+std::stop_token get_stop_token()
+{
+    return current_fiber ? current_fiber->stop_token() : std::stop_token{};
+}
+
+void check_cancelled()
+{
+    throw_if_interrupted(pending_interruption());
+}
+
+} // namespace this_fiber
+
+no_suspend::no_suspend() noexcept
+{
+    if (current_fiber)
+        ++current_fiber->must_not_suspend;
+}
+
+no_suspend::~no_suspend()
+{
+    if (current_fiber)
+        --current_fiber->must_not_suspend;
+}
+
+} // namespace coir

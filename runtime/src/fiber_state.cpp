@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "fiber_state.hpp"
+
+#include "scheduler.hpp"
+#include "stack_pool.hpp"
+
+#include <coir/fiber_group.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <mutex>
+#include <new>
+#include <stdexcept>
+
+namespace coir {
+
+namespace {
+
+std::uint64_t new_id() noexcept
+{
+    static std::atomic<std::uint64_t> last{0};
+    return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
+std::byte* align_down(std::byte* address, std::size_t alignment) noexcept
+{
+    return address - reinterpret_cast<std::uintptr_t>(address) % alignment;
+}
+
+} // namespace
+
+fiber_state* fiber_state::create(scheduler& hub, stack_pool& pool, const fiber_options& options,
+                                 const fiber_entry& entry, void* callable)
+{
+    const auto memory = pool.allocate(options.stack_size ? options.stack_size : default_stack_size());
+    std::byte* state = align_down(memory.top() - stack_pool::colour(memory) - sizeof(fiber_state), alignof(fiber_state));
+    if (entry.size + entry.alignment > memory.size / 2) {
+        pool.release(memory);
+        throw std::length_error{"coir::fiber: the callable takes more than half of the stack"};
+    }
+    std::byte* place = align_down(state - entry.size, entry.alignment);
+    try {
+        entry.move(callable, place);
+    } catch (...) {
+        pool.release(memory);
+        throw;
+    }
+    auto* result = ::new (state) fiber_state{hub, pool, memory, align_down(place, 16), options, entry};
+    result->callable_ = place;
+    return result;
+}
+
+fiber_state::fiber_state(scheduler& on, stack_pool& pool, stack_memory memory, std::byte* top,
+                         const fiber_options& options, const fiber_entry& entry) noexcept
+    : hub{on}, id{new_id()}, stack{memory, top, &run, this}, pool_{pool}, memory_{memory}, entry_{entry}
+{
+    const auto length = std::min(options.name.size(), sizeof name - 1);
+    std::memcpy(name, options.name.data(), length);
+}
+
+void fiber_state::release() noexcept
+{
+    if (references_.fetch_sub(1, std::memory_order_acq_rel) != 1)
+        return;
+    auto& pool = pool_;
+    const auto memory = memory_;
+    this->~fiber_state();
+    pool.release(memory);
+}
+
+void fiber_state::run(void* self) noexcept
+{
+    auto& fiber = *static_cast<fiber_state*>(self);
+    fiber.hub.entered();
+    fiber.call();
+    fiber.finish();
+    fiber.hub.leave(fiber);
+}
+
+void fiber_state::call() noexcept
+{
+    try {
+        entry_.call(callable_);
+    } catch (const timed_out&) {
+        failure = std::current_exception();
+    } catch (const cancelled&) {
+        // The way a cancelled fiber ends.
+    } catch (...) {
+        failure = std::current_exception();
+    }
+    entry_.destroy(callable_);
+}
+
+void fiber_state::finish() noexcept
+{
+    if (auto* owner = std::exchange(group, nullptr))
+        owner->ended(*this, std::exchange(failure, nullptr));
+
+    wait_queue::guard held{join_guard};
+    joinable_ended = true;
+    if (failure && detached)
+        terminate("it was detached, and ended with an exception that nobody can receive");
+    joiners.notify_all(held);
+}
+
+void fiber_state::request_cancel() noexcept
+{
+    cancel_requested_.store(true, std::memory_order_relaxed);
+    request_stop();
+    if (scheduler::of_this_thread() == &hub) {
+        interrupt(wake_cause::cancelled);
+        return;
+    }
+    // While the fiber has not ended its hub lives; finish() takes this lock before that.
+    std::lock_guard held{join_guard};
+    if (joinable_ended || interrupt_posted.exchange(true, std::memory_order_acq_rel))
+        return;
+    retain();
+    hub.post(interrupt_request);
+}
+
+bool fiber_state::request_stop() noexcept
+{
+    std::unique_lock held{stop_guard_};
+    const bool first = !std::exchange(stop_requested_, true);
+    auto source = stop_;
+    held.unlock();
+    if (first && source)
+        source->request_stop();
+    return first;
+}
+
+std::stop_token fiber_state::stop_token()
+{
+    std::unique_lock held{stop_guard_};
+    if (!stop_) {
+        held.unlock();
+        std::stop_source made;
+        held.lock();
+        if (!stop_) {
+            stop_ = std::move(made);
+            if (stop_requested_)
+                stop_->request_stop();
+        }
+    }
+    return stop_->get_token();
+}
+
+wake_cause fiber_state::interruption(clock::time_point now) const noexcept
+{
+    if (cancel_requested() && !shielded())
+        return wake_cause::cancelled;
+    return scope_deadline() <= now ? wake_cause::deadline : wake_cause::notified;
+}
+
+void fiber_state::interrupt(wake_cause why) noexcept
+{
+    if (parked && waiting.interruptible && !shielded() && parked->claim())
+        parked->wake(why);
+}
+
+void fiber_state::terminate(const char* sentence) const noexcept
+{
+    std::fprintf(stderr, "coir: fiber %llu%s%s%s: %s\n", static_cast<unsigned long long>(id.value), *name ? " (" : "", name,
+                 *name ? ")" : "", sentence);
+    if (failure)
+        std::fprintf(stderr, "coir: the exception was: %s\n", describe(failure).c_str());
+    std::terminate();
+}
+
+} // namespace coir

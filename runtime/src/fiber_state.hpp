@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+// A fiber's control block. It lives at the top of the fiber's own stack, above its callable, so that a parked fiber
+// costs one page in all and starting one allocates nothing.
+//
+//     base                                                                          top of the slot
+//     | guard | <- stack grows down ........ first frame | callable | fiber_state | colour |
+//
+// Owned by reference count: the handle (fiber, group or nobody) has one and the running function has one.
+#include "context.hpp"
+#include "intrusive_list.hpp"
+#include "timer_queue.hpp"
+
+#include <coir/fiber.hpp>
+#include <coir/wait_queue.hpp>
+
+#include <atomic>
+#include <exception>
+#include <optional>
+#include <string>
+
+namespace coir {
+
+class fiber_group;
+class scheduler;
+class stack_pool;
+
+/// A request from another thread to a fiber's hub. One fiber has one of each kind.
+struct hub_request {
+    enum class kind : std::uint8_t { wake, interrupt };
+    fiber_state* fiber;
+    kind what;
+    hub_request* next = nullptr;
+};
+
+/// "what" of an exception, or its type's name.
+std::string describe(const std::exception_ptr& failure);
+
+class fiber_state {
+public:
+    static fiber_state* create(scheduler& hub, stack_pool& pool, const fiber_options& options, const fiber_entry& entry,
+                               void* callable);
+    void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+    /// Frees the fiber's stack with the last reference. Not from that stack.
+    void release() noexcept;
+
+    /// Any thread. Cancellation reaches a fiber that waits on its own hub's next turn.
+    void request_cancel() noexcept;
+    bool request_stop() noexcept;
+    std::stop_token stop_token();
+    bool cancel_requested() const noexcept { return cancel_requested_.load(std::memory_order_relaxed); }
+
+    /// What stands in the way of a wait that starts at `now`.
+    wake_cause interruption(clock::time_point now) const noexcept;
+    bool shielded() const noexcept { return scope && scope->shielded_; }
+    clock::time_point scope_deadline() const noexcept { return scope ? scope->effective_ : never; }
+    /// Ends the wait it is in, if that may be ended.
+    void interrupt(wake_cause why) noexcept;
+
+    [[noreturn]] void terminate(const char* sentence) const noexcept;
+
+    // Used by the scheduler and by what is built beside it; only on the fiber's own hub unless said otherwise.
+    scheduler& hub;
+    const fiber_id id;
+    context stack;
+    fiber_state* next_ready = nullptr;
+    list_links<fiber_state> all;
+    struct sleep_timer : timer {
+        explicit sleep_timer(fiber_state& owner) noexcept : fiber{owner} {}
+        fiber_state& fiber;
+    } timer{*this};
+
+    parking* parked = nullptr; ///< the wait it is in
+    wait_options waiting;      ///< of that wait
+    clock::time_point waiting_since;
+    wake_cause timer_cause = wake_cause::timed_out; ///< whose deadline the timer stands for
+    wait_scope* scope = nullptr;                    ///< the innermost timeout or shield
+    unsigned must_not_suspend = 0;
+    bool ended = false;
+
+    hub_request wake_request{this, hub_request::kind::wake};           // any thread, after claiming the parking
+    hub_request interrupt_request{this, hub_request::kind::interrupt}; // any thread, under interrupt_posted
+    std::atomic<bool> interrupt_posted{false};
+
+    spin_lock join_guard; ///< for the next three, which joiners on other threads read
+    bool joinable_ended = false;
+    wait_queue joiners;
+    std::exception_ptr failure;
+    bool detached = false;
+
+    fiber_group* group = nullptr;
+    list_links<fiber_state> siblings;
+
+    char name[32] = {};
+
+private:
+    fiber_state(scheduler& hub, stack_pool& pool, stack_memory memory, std::byte* top, const fiber_options& options,
+                const fiber_entry& entry) noexcept;
+    static void run(void* self) noexcept;
+    void call() noexcept;
+    void finish() noexcept;
+
+    std::atomic<std::uint32_t> references_{2};
+    std::atomic<bool> cancel_requested_{false};
+    spin_lock stop_guard_;
+    bool stop_requested_ = false;
+    std::optional<std::stop_source> stop_; ///< made when somebody asks for a token: it allocates
+    stack_pool& pool_;
+    stack_memory memory_;
+    const fiber_entry& entry_;
+    std::byte* callable_ = nullptr;
+};
+
+} // namespace coir

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "asio_driver.hpp"
+#include "scheduler.hpp"
+
+#include <coir/runtime.hpp>
+
+namespace coir {
+
+runtime::runtime() : runtime{std::make_unique<asio_driver>()} {}
+
+runtime::runtime(std::unique_ptr<driver> driver)
+    : driver_{std::move(driver)}, scheduler_{std::make_unique<scheduler>(*driver_)}
+{
+}
+
+runtime::~runtime()
+{
+    if (!scheduler_->first_fiber())
+        return;
+    cancel_all();
+    scheduler_->run();
+}
+
+void runtime::run()
+{
+    scheduler_->run();
+}
+
+void runtime::cancel_all() noexcept
+{
+    scheduler_->cancel_all();
+}
+
+void runtime::spawn_entry(const fiber_options& options, const fiber_entry& entry, void* callable)
+{
+    auto* state = scheduler_->start(options, entry, callable);
+    state->detached = true;
+    state->release();
+}
+
+} // namespace coir

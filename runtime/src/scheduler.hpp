@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+// A hub: the fibers of one thread, the queue of those that can run, and the loop that waits when none can.
+//
+//              make_ready                        switch                    suspend
+//   waiting ---------------> in the ready queue ---------> running -------------------> waiting
+//
+// Fibers switch to each other directly. The loop, on the thread's own stack, runs when nobody is ready, and after every
+// `turn_length` switches so that time and I/O are looked at however busy the fibers are. Drivers and their handlers run
+// on the loop's stack only, where current_fiber is null and nothing can suspend.
+#include "fiber_state.hpp"
+#include "intrusive_list.hpp"
+#include "stack_pool.hpp"
+#include "timer_queue.hpp"
+
+#include <coir/driver.hpp>
+
+#include <atomic>
+#include <string>
+#include <thread>
+
+namespace coir {
+
+class scheduler {
+public:
+    explicit scheduler(driver& driver);
+    scheduler(const scheduler&) = delete;
+    scheduler& operator=(const scheduler&) = delete;
+    ~scheduler();
+
+    /// The hub whose loop runs on this thread, if any.
+    static scheduler* of_this_thread() noexcept;
+
+    fiber_state* start(const fiber_options& options, const fiber_entry& entry, void* callable);
+    void run();
+    void cancel_all() noexcept; // any thread
+
+    // From a fiber of this hub:
+    void suspend() noexcept;
+    void yield() noexcept;
+    void entered() noexcept { release_ended(); } ///< the first thing a new fiber does
+    [[noreturn]] void leave(fiber_state& ended) noexcept;
+
+    // On this hub's thread:
+    void make_ready(fiber_state& fiber) noexcept { ready_.push(fiber); }
+    bool is_this_thread() const noexcept { return of_this_thread() == this; }
+    void post(hub_request& request) noexcept; // any thread
+
+    driver& events() noexcept { return driver_; }
+    timer_queue& timers() noexcept { return timers_; }
+    clock::time_point turn_time() const noexcept { return turn_time_; }
+    fiber_state* first_fiber() const noexcept { return all_.first(); }
+    std::string describe() const;
+
+    std::atomic<unsigned> outside_work{0};
+
+private:
+    static constexpr int turn_length = 128;
+
+    fiber_state* next() noexcept;
+    void switch_to(context& from, fiber_state* next) noexcept;
+    void on_deadlock();
+    void take_requests() noexcept;
+    void wake_due() noexcept;
+    void release_ended() noexcept;
+    void cancel_now() noexcept;
+
+    driver& driver_;
+    stack_pool& stacks_; ///< deletes itself when the last stack is back
+    context loop_;
+    thread_globals globals_{};
+    intrusive_queue<fiber_state, &fiber_state::next_ready> ready_;
+    int switches_left_ = 0;
+    timer_queue timers_;
+    clock::time_point turn_time_;
+    intrusive_list<fiber_state, &fiber_state::all> all_;
+    std::size_t live_ = 0;
+    fiber_state* ended_ = nullptr; ///< has left for good; released by whoever runs next
+    std::atomic<hub_request*> requests_{nullptr};
+    std::atomic<unsigned> posting_{0}; ///< threads that are inside `post`
+    std::atomic<bool> cancel_all_{false};
+    std::string deadlock_;             ///< the report, once it has come to that
+    bool cancelling_ = false; ///< fibers started from now on are cancelled too
+};
+
+} // namespace coir

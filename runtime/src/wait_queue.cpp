@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "raw_syscall.hpp"
+#include "scheduler.hpp"
+
+#include <coir/cancellation.hpp>
+#include <coir/wait_queue.hpp>
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+
+namespace coir {
+
+// ---- parking --------------------------------------------------------------------------------------------------------
+
+parking::parking() noexcept : fiber_{current_fiber} {}
+
+wake_cause parking::park(const wait_options& options) noexcept
+{
+    if (!fiber_)
+        return park_thread(options);
+
+    auto& fiber = *fiber_;
+    auto& hub = fiber.hub;
+    if (fiber.must_not_suspend)
+        fiber.terminate("it waits inside a no_suspend");
+
+    auto deadline = options.deadline;
+    fiber.timer_cause = wake_cause::timed_out;
+    if (options.interruptible) {
+        if (fiber.cancel_requested() && !fiber.shielded() && claim())
+            return wake_cause::cancelled;
+        if (fiber.scope_deadline() < deadline) {
+            deadline = fiber.scope_deadline();
+            fiber.timer_cause = wake_cause::deadline;
+        }
+    }
+
+    fiber.parked = this;
+    fiber.waiting = options;
+    fiber.waiting_since = hub.turn_time();
+    if (deadline != never)
+        hub.timers().arm(fiber.timer, deadline);
+    hub.suspend();
+    if (fiber.timer.armed())
+        hub.timers().disarm(fiber.timer);
+    fiber.parked = nullptr;
+    return cause_;
+}
+
+void parking::wake(wake_cause cause) noexcept
+{
+    cause_ = cause;
+    if (auto* fiber = fiber_) {
+        if (fiber->hub.is_this_thread())
+            fiber->hub.make_ready(*fiber);
+        else
+            fiber->hub.post(fiber->wake_request);
+        return;
+    }
+    // From the store on, the parking may be gone: only its address is used.
+    auto* const address = &woken_;
+    woken_.store(1, std::memory_order_release);
+    raw_syscall(SYS_futex, reinterpret_cast<long>(address), FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
+}
+
+wake_cause parking::park_thread(const wait_options& options) noexcept
+{
+    timespec until{};
+    const timespec* timeout = nullptr;
+    if (options.deadline != never) {
+        const auto since_epoch = std::max(options.deadline.time_since_epoch(), clock::duration::zero());
+        const auto seconds = std::chrono::floor<std::chrono::seconds>(since_epoch);
+        until = {.tv_sec = seconds.count(), .tv_nsec = (since_epoch - seconds).count()};
+        timeout = &until;
+    }
+    while (woken_.load(std::memory_order_acquire) == 0) {
+        // FUTEX_WAIT_BITSET takes an absolute time of CLOCK_MONOTONIC (futex(2)).
+        const long result = raw_syscall(SYS_futex, reinterpret_cast<long>(&woken_), FUTEX_WAIT_BITSET_PRIVATE, 0,
+                                        reinterpret_cast<long>(timeout), 0, FUTEX_BITSET_MATCH_ANY);
+        if (result == -ETIMEDOUT) {
+            if (claim())
+                return wake_cause::timed_out;
+            timeout = nullptr; // somebody has claimed it and is about to wake us
+        }
+    }
+    return cause_;
+}
+
+// ---- wait_queue -----------------------------------------------------------------------------------------------------
+
+void wait_queue::push(const guard&, waiter& last) noexcept
+{
+    last.queued_ = true;
+    last.next_ = nullptr;
+    last.previous_ = last_;
+    (last_ ? last_->next_ : first_) = &last;
+    last_ = &last;
+}
+
+void wait_queue::unlink(waiter& member) noexcept
+{
+    member.queued_ = false;
+    (member.previous_ ? member.previous_->next_ : first_) = member.next_;
+    (member.next_ ? member.next_->previous_ : last_) = member.previous_;
+}
+
+void wait_queue::remove(const guard&, waiter& member) noexcept
+{
+    if (member.queued_)
+        unlink(member);
+}
+
+waiter* wait_queue::pop(const guard&) noexcept
+{
+    while (first_) {
+        auto* candidate = first_;
+        unlink(*candidate);
+        if (candidate->parking_->claim())
+            return candidate;
+    }
+    return nullptr;
+}
+
+wake_cause wait_queue::wait(guard& held, waiter& self, const wait_options& options) noexcept
+{
+    push(held, self);
+    auto& lock = *held.mutex();
+    held.unlock();
+    const auto cause = self.parking_->park(options);
+    if (cause != wake_cause::notified) {
+        const guard again{lock};
+        remove(again, self);
+    }
+    return cause;
+}
+
+wake_cause wait_queue::wait(guard& held, const wait_options& options) noexcept
+{
+    parking self;
+    waiter place{self};
+    return wait(held, place, options);
+}
+
+bool wait_queue::notify_one(guard& held) noexcept
+{
+    auto* first = pop(held);
+    held.unlock();
+    if (first)
+        first->wake();
+    return first != nullptr;
+}
+
+void wait_queue::notify_all(guard& held) noexcept
+{
+    // Claimed waiters stay where they are until they are woken, so they can be chained meanwhile.
+    waiter* first = pop(held);
+    waiter** end = first ? &first->next_ : nullptr;
+    while (auto* another = first ? pop(held) : nullptr) {
+        *end = another;
+        end = &another->next_;
+    }
+    if (end)
+        *end = nullptr;
+    held.unlock();
+    while (first) {
+        auto* following = first->next_;
+        first->wake();
+        first = following;
+    }
+}
+
+// ---- without a queue ------------------------------------------------------------------------------------------------
+
+wake_cause park_until(const wait_options& options) noexcept
+{
+    parking self;
+    return self.park(options);
+}
+
+wake_cause pending_interruption() noexcept
+{
+    auto* fiber = current_fiber;
+    if (!fiber)
+        return wake_cause::notified;
+    return fiber->interruption(fiber->scope_deadline() == never ? clock::time_point::min() : clock::now());
+}
+
+void throw_if_interrupted(wake_cause cause)
+{
+    if (cause == wake_cause::cancelled)
+        throw cancelled{};
+    if (cause == wake_cause::deadline)
+        throw timed_out{};
+}
+
+} // namespace coir
