@@ -103,7 +103,8 @@ void asio_driver::arm(clock::time_point deadline)
         return;
     const auto since_epoch = std::max(deadline.time_since_epoch(), clock::duration{1});
     const auto seconds = std::chrono::floor<std::chrono::seconds>(since_epoch);
-    const itimerspec when{.it_interval = {}, .it_value = {.tv_sec = seconds.count(), .tv_nsec = (since_epoch - seconds).count()}};
+    const itimerspec when{.it_interval = {},
+                          .it_value = {.tv_sec = seconds.count(), .tv_nsec = (since_epoch - seconds).count()}};
     ::timerfd_settime(timer_.native_handle(), TFD_TIMER_ABSTIME, &when, nullptr);
     armed_for_ = deadline;
     if (timer_watched_)
@@ -121,7 +122,8 @@ boost::asio::io_context& this_hub_io_context()
     auto* hub = scheduler::of_this_thread();
     auto* driver = hub ? dynamic_cast<asio_driver*>(&hub->events()) : nullptr;
     if (!driver)
-        throw std::logic_error{hub ? "coir: this runtime has virtual time and no I/O" : "coir: no runtime runs on this thread"};
+        throw std::logic_error{hub ? "coir: this runtime has virtual time and no I/O"
+                                   : "coir: no runtime runs on this thread"};
     return driver->context();
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
-// An execution and its stack. Switching carries what C and C++ keep per thread and a fiber must own: the registers, errno
-// and the state of exception handling (two words that Boost.Context before 1.88 does not save: without them a fiber
-// that suspends inside a catch block shares its caught exceptions with every other fiber of the thread).
+// An execution and its stack. Switching carries what C and C++ keep per thread and a fiber must own: the registers,
+// errno and the state of exception handling (two words that Boost.Context before 1.88 does not save: without them a
+// fiber that suspends inside a catch block shares its caught exceptions with every other fiber of the thread).
 #include <cstddef>
 
 namespace coir {
@@ -32,7 +32,8 @@ class context {
 public:
     /// The execution that is running now, such as the hub's own.
     context() noexcept;
-    /// One that is going to call `entry(argument)` on `memory`, below `top`, when first switched to. `entry` must not return.
+    /// One that is going to call `entry(argument)` on `memory`, below `top`, when first switched to. `entry` must not
+    /// return.
     context(stack_memory memory, std::byte* top, void (*entry)(void*) noexcept, void* argument) noexcept;
     context(const context&) = delete;
     context& operator=(const context&) = delete;

@@ -34,7 +34,8 @@ fiber_state* fiber_state::create(scheduler& hub, stack_pool& pool, const fiber_o
                                  const fiber_entry& entry, void* callable)
 {
     const auto memory = pool.allocate(options.stack_size ? options.stack_size : default_stack_size());
-    std::byte* state = align_down(memory.top() - stack_pool::colour(memory) - sizeof(fiber_state), alignof(fiber_state));
+    std::byte* state =
+        align_down(memory.top() - stack_pool::colour(memory) - sizeof(fiber_state), alignof(fiber_state));
     if (entry.size + entry.alignment > memory.size / 2) {
         pool.release(memory);
         throw std::length_error{"coir::fiber: the callable takes more than half of the stack"};
@@ -162,8 +163,8 @@ void fiber_state::interrupt(wake_cause why) noexcept
 
 void fiber_state::terminate(const char* sentence) const noexcept
 {
-    std::fprintf(stderr, "coir: fiber %llu%s%s%s: %s\n", static_cast<unsigned long long>(id.value), *name ? " (" : "", name,
-                 *name ? ")" : "", sentence);
+    std::fprintf(stderr, "coir: fiber %llu%s%s%s: %s\n", static_cast<unsigned long long>(id.value), *name ? " (" : "",
+                 name, *name ? ")" : "", sentence);
     if (failure)
         std::fprintf(stderr, "coir: the exception was: %s\n", describe(failure).c_str());
     std::terminate();

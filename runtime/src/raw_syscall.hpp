@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
-// System calls past libc, for the runtime itself: where the patch interposes libc's functions, the runtime must not meet
-// its own hooks. Returns what the kernel returns, an error as a negative number; errno is left alone.
+// System calls past libc, for the runtime itself: where the patch interposes libc's functions, the runtime must not
+// meet its own hooks. Returns what the kernel returns, an error as a negative number; errno is left alone.
 
 namespace coir {
 

@@ -6,11 +6,21 @@
 
 namespace coir {
 
+namespace {
+std::atomic<bool> any_runtime{false};
+}
+
+bool runtimes_exist() noexcept
+{
+    return any_runtime.load(std::memory_order_relaxed);
+}
+
 runtime::runtime() : runtime{std::make_unique<asio_driver>()} {}
 
 runtime::runtime(std::unique_ptr<driver> driver)
     : driver_{std::move(driver)}, scheduler_{std::make_unique<scheduler>(*driver_)}
 {
+    any_runtime.store(true, std::memory_order_seq_cst);
 }
 
 runtime::~runtime()

@@ -134,8 +134,8 @@ void scheduler::post(hub_request& request) noexcept
     // The hub may act on the request, finish and be destroyed before wake() returns; its destructor waits for us.
     posting_.fetch_add(1, std::memory_order_relaxed);
     request.next = requests_.load(std::memory_order_relaxed);
-    while (!requests_.compare_exchange_weak(request.next, &request, std::memory_order_release, std::memory_order_relaxed)) {
-    }
+    while (!requests_.compare_exchange_weak(request.next, &request, std::memory_order_release,
+                                            std::memory_order_relaxed)) {}
     driver_.wake();
     posting_.fetch_sub(1, std::memory_order_release);
 }

@@ -14,8 +14,11 @@
 #include "timer_queue.hpp"
 
 #include <coir/driver.hpp>
+#include <coir/hub_local.hpp>
 
+#include <array>
 #include <atomic>
+#include <memory>
 #include <string>
 #include <thread>
 
@@ -53,6 +56,8 @@ public:
     std::string describe() const;
 
     std::atomic<unsigned> outside_work{0};
+    static constexpr std::size_t local_slots = 8;
+    std::array<std::unique_ptr<hub_object>, local_slots> locals; ///< hub_local's
 
 private:
     static constexpr int turn_length = 128;
@@ -79,7 +84,7 @@ private:
     std::atomic<hub_request*> requests_{nullptr};
     std::atomic<unsigned> posting_{0}; ///< threads that are inside `post`
     std::atomic<bool> cancel_all_{false};
-    std::string deadlock_;             ///< the report, once it has come to that
+    std::string deadlock_;    ///< the report, once it has come to that
     bool cancelling_ = false; ///< fibers started from now on are cancelled too
 };
 

@@ -37,8 +37,9 @@ std::size_t round_to_pages(std::size_t size) noexcept
 {
     std::string text = std::string{"coir: "} + what;
     if (error == ENOMEM)
-        text += " (out of memory, or of mappings: see sysctl vm.max_map_count, which Linux before 6.13 needs at twice the "
-                "number of fibers)";
+        text +=
+            " (out of memory, or of mappings: see sysctl vm.max_map_count, which Linux before 6.13 needs at twice the "
+            "number of fibers)";
     throw std::system_error(error, std::generic_category(), text);
 }
 
@@ -132,7 +133,8 @@ void stack_pool::map_more(slot_class& slots)
     const std::size_t size = count * slots.slot_size;
     if (slots.free.capacity() < slots.slots + count)
         slots.free.reserve(std::max(slots.slots + count, 2 * slots.free.capacity()));
-    void* begin = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    void* begin =
+        ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
     if (begin == MAP_FAILED)
         throw_no_stack(errno, "cannot map memory for fibers' stacks");
     ::madvise(begin, size, MADV_NOHUGEPAGE); // a huge page would commit eight stacks at the first touch of one

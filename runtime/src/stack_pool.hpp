@@ -4,9 +4,9 @@
 //
 // A slot, from low addresses to high:   | guard page | stack, committed by touch ... | fiber_state, callable |
 //
-// The guard is MADV_GUARD_INSTALL where the kernel has it (Linux 6.13): it costs no mapping, so a million guarded stacks
-// are one VMA. Older kernels get mprotect, two VMAs a slot, and meet vm.max_map_count at about 32,000 stacks; the error
-// then says so. A stack without a guard is never handed out.
+// The guard is MADV_GUARD_INSTALL where the kernel has it (Linux 6.13): it costs no mapping, so a million guarded
+// stacks are one VMA. Older kernels get mprotect, two VMAs a slot, and meet vm.max_map_count at about 32,000 stacks;
+// the error then says so. A stack without a guard is never handed out.
 #include "context.hpp"
 
 #include <coir/spin_lock.hpp>
@@ -16,8 +16,8 @@
 
 namespace coir {
 
-/// The stacks of one hub. Fibers that nobody has joined yet may outlive the hub, and their stacks with them: so the pool
-/// deletes itself after `close` when the last stack has come back. Any thread may release.
+/// The stacks of one hub. Fibers that nobody has joined yet may outlive the hub, and their stacks with them: so the
+/// pool deletes itself after `close` when the last stack has come back. Any thread may release.
 class stack_pool {
 public:
     stack_pool() = default;
@@ -30,8 +30,8 @@ public:
     /// No more will be allocated.
     void close() noexcept;
 
-    /// How far below the top of its slot a stack begins: successive slots differ, so that the busiest part of every stack
-    /// does not fall in the same sets of the first-level cache.
+    /// How far below the top of its slot a stack begins: successive slots differ, so that the busiest part of every
+    /// stack does not fall in the same sets of the first-level cache.
     static std::size_t colour(const stack_memory& memory) noexcept;
 
 private:

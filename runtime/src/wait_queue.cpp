@@ -156,21 +156,7 @@ bool wait_queue::notify_one(guard& held) noexcept
 
 void wait_queue::notify_all(guard& held) noexcept
 {
-    // Claimed waiters stay where they are until they are woken, so they can be chained meanwhile.
-    waiter* first = pop(held);
-    waiter** end = first ? &first->next_ : nullptr;
-    while (auto* another = first ? pop(held) : nullptr) {
-        *end = another;
-        end = &another->next_;
-    }
-    if (end)
-        *end = nullptr;
-    held.unlock();
-    while (first) {
-        auto* following = first->next_;
-        first->wake();
-        first = following;
-    }
+    notify_if(held, [](const waiter&) { return true; });
 }
 
 // ---- without a queue ------------------------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ public:
 /// A queue between fibers. Capacity 0 hands over: a send then ends when the value has been received.
 ///
 /// Values arrive in the order they were sent; waiting senders and receivers are served in order of arrival. After
-/// `close`, what was sent can still be received. T moves without throwing. Works between fibers, hubs and plain threads.
+/// `close`, what was sent can still be received. T moves without throwing. Works between fibers, hubs and plain
+/// threads.
 ///
 ///     coir::channel<int> numbers{16};
 ///     coir::fiber producer{[&] { for (int i = 0; i < 100; ++i) numbers.send(i); numbers.close(); }};
@@ -28,7 +29,8 @@ template <class T> class channel {
     static_assert(std::is_nothrow_move_constructible_v<T>, "a channel moves values under its lock");
 
 public:
-    explicit channel(std::size_t capacity = 0) : ring_{capacity ? std::make_unique<slot[]>(capacity) : nullptr}, capacity_{capacity}
+    explicit channel(std::size_t capacity = 0)
+        : ring_{capacity ? std::make_unique<slot[]>(capacity) : nullptr}, capacity_{capacity}
     {
     }
     channel(const channel&) = delete;
@@ -39,7 +41,8 @@ public:
             take();
     }
 
-    /// Suspends while the channel is full. Throws `channel_closed`, `cancelled`, `timed_out`; the value was then not sent.
+    /// Suspends while the channel is full. Throws `channel_closed`, `cancelled`, `timed_out`; the value was then not
+    /// sent.
     void send(T value) { send_before(value, never); }
     /// Never suspends. False if it would have to wait; `value` is moved from only if it was sent.
     bool try_send(T& value);

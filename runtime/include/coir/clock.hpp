@@ -22,8 +22,7 @@ struct clock {
 inline constexpr clock::time_point never = clock::time_point::max();
 
 /// `duration` from now, rounded up to nanoseconds; `never` where that does not fit.
-template <class Rep, class Period>
-clock::time_point deadline_after(const std::chrono::duration<Rep, Period>& duration)
+template <class Rep, class Period> clock::time_point deadline_after(const std::chrono::duration<Rep, Period>& duration)
 {
     if (duration <= duration.zero())
         return clock::now();

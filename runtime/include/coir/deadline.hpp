@@ -22,10 +22,10 @@ protected:
     wait_scope(kind what, clock::time_point at) noexcept;
     ~wait_scope();
 
-    clock::time_point at_;           ///< this scope's own deadline
-    clock::time_point effective_;    ///< the earliest that applies inside
-    bool shielded_;                  ///< cancellation from outside does not reach in
-    fiber_state* fiber_;             ///< whose; null on a plain thread, where scopes do nothing
+    clock::time_point at_;        ///< this scope's own deadline
+    clock::time_point effective_; ///< the earliest that applies inside
+    bool shielded_;               ///< cancellation from outside does not reach in
+    fiber_state* fiber_;          ///< whose; null on a plain thread, where scopes do nothing
     wait_scope* outer_ = nullptr;
 
     friend class fiber_state;
@@ -42,8 +42,7 @@ protected:
 class [[nodiscard]] timeout : public wait_scope {
 public:
     template <class Rep, class Period>
-    explicit timeout(const std::chrono::duration<Rep, Period>& limit)
-        : wait_scope{kind::timeout, deadline_after(limit)}
+    explicit timeout(const std::chrono::duration<Rep, Period>& limit) : wait_scope{kind::timeout, deadline_after(limit)}
     {
     }
     template <class Clock, class Duration>

@@ -112,7 +112,10 @@ private:
 namespace this_fiber {
 
 /// Whether the caller runs in a fiber. Never suspends; one load.
-inline bool active() noexcept { return current_fiber != nullptr; }
+inline bool active() noexcept
+{
+    return current_fiber != nullptr;
+}
 
 /// Lets every fiber that is ready run first. Suspends; throws `cancelled`, `timed_out`. On a plain thread, yields that.
 void yield();
@@ -166,10 +169,10 @@ fiber_state* start_fiber(const fiber_options& options, const fiber_entry& entry,
 /// A callable of no arguments, as the constructor of std::jthread makes one of its own.
 template <class Function, class... Args> auto bind_fiber(Function&& function, Args&&... args)
 {
-    return [bound = std::tuple<std::decay_t<Function>, std::decay_t<Args>...>(
-                std::forward<Function>(function), std::forward<Args>(args)...)]() mutable {
+    return [bound = std::tuple<std::decay_t<Function>, std::decay_t<Args>...>(std::forward<Function>(function),
+                                                                              std::forward<Args>(args)...)]() mutable {
         std::apply(
-            [](auto&& callable, auto&&... rest) {
+            [](std::decay_t<Function>&& callable, std::decay_t<Args>&&... rest) {
                 using callable_type = std::decay_t<Function>;
                 if constexpr (std::is_invocable_v<callable_type, std::stop_token, std::decay_t<Args>...>)
                     std::invoke(std::move(callable), this_fiber::get_stop_token(), std::move(rest)...);
@@ -180,8 +183,7 @@ template <class Function, class... Args> auto bind_fiber(Function&& function, Ar
     };
 }
 
-template <class Function, class... Args>
-fiber::fiber(const fiber_options& options, Function&& function, Args&&... args)
+template <class Function, class... Args> fiber::fiber(const fiber_options& options, Function&& function, Args&&... args)
 {
     auto callable = bind_fiber(std::forward<Function>(function), std::forward<Args>(args)...);
     state_ = start_fiber(options, fiber_entry::of<decltype(callable)>(), &callable);

@@ -25,7 +25,8 @@ public:
     ~fiber_group();
 
     /// Does not suspend. Throws as the constructor of `fiber` does.
-    template <class Function, class... Args> void spawn(const fiber_options& options, Function&& function, Args&&... args)
+    template <class Function, class... Args>
+    void spawn(const fiber_options& options, Function&& function, Args&&... args)
     {
         auto callable = bind_fiber(std::forward<Function>(function), std::forward<Args>(args)...);
         add(start_fiber(options, fiber_entry::of<decltype(callable)>(), &callable));

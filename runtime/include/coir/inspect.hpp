@@ -15,9 +15,9 @@ struct fiber_info {
     fiber_id id;
     std::string name;
     state doing;
-    wait_reason waiting_for;       ///< meaningful while waiting
-    clock::time_point since;       ///< when it began to wait, as of the hub's last turn
-    clock::time_point deadline;    ///< of that wait; `never` if none
+    wait_reason waiting_for;    ///< meaningful while waiting
+    clock::time_point since;    ///< when it began to wait, as of the hub's last turn
+    clock::time_point deadline; ///< of that wait; `never` if none
 };
 
 /// The fibers of the hub that runs on this thread, oldest first. Never suspends.

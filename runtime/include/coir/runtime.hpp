@@ -28,7 +28,8 @@ public:
     ~runtime();
 
     /// Starts a detached fiber. From the runtime's own thread.
-    template <class Function, class... Args> void spawn(const fiber_options& options, Function&& function, Args&&... args)
+    template <class Function, class... Args>
+    void spawn(const fiber_options& options, Function&& function, Args&&... args)
     {
         auto callable = bind_fiber(std::forward<Function>(function), std::forward<Args>(args)...);
         spawn_entry(options, fiber_entry::of<decltype(callable)>(), &callable);
@@ -52,6 +53,9 @@ private:
     std::unique_ptr<driver> driver_;
     std::unique_ptr<scheduler> scheduler_;
 };
+
+/// Whether this process has ever had a runtime. Never suspends; one load.
+bool runtimes_exist() noexcept;
 
 /// Calls `main` in a fiber of `hub`, runs until it has ended, and cancels what is left over then. Returns what `main`
 /// returned, or throws what it threw. The calling thread becomes the hub; not from inside a fiber.

@@ -15,6 +15,7 @@
 #include <coir/clock.hpp>
 #include <coir/spin_lock.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <mutex>
 
@@ -111,9 +112,11 @@ public:
     /// The same where there is nothing to hand over.
     wake_cause wait(guard& held, const wait_options& options) noexcept;
 
-    /// Wake the first, or everyone; release the lock.
+    /// Wake the first, everyone, or up to `most` of those that `accept` takes. They release the lock.
     bool notify_one(guard& held) noexcept;
     void notify_all(guard& held) noexcept;
+    template <class Accept>
+    std::size_t notify_if(guard& held, Accept&& accept, std::size_t most = static_cast<std::size_t>(-1));
 
 private:
     void unlink(waiter& member) noexcept;
@@ -134,6 +137,34 @@ template <class Accept> waiter* wait_queue::pop_if(const guard&, Accept&& accept
         candidate = next;
     }
     return nullptr;
+}
+
+template <class Accept> std::size_t wait_queue::notify_if(guard& held, Accept&& accept, std::size_t most)
+{
+    // Claimed waiters stay where they are until they are woken, so they can be chained meanwhile.
+    waiter* first = nullptr;
+    waiter** end = &first;
+    std::size_t count = 0;
+    for (auto* candidate = first_; candidate && count < most;) {
+        auto* following = candidate->next_;
+        if (accept(*candidate)) {
+            unlink(*candidate);
+            if (candidate->parking_->claim()) {
+                *end = candidate;
+                end = &candidate->next_;
+                ++count;
+            }
+        }
+        candidate = following;
+    }
+    *end = nullptr;
+    held.unlock();
+    while (first) {
+        auto* following = first->next_;
+        first->wake();
+        first = following;
+    }
+    return count;
 }
 
 /// Suspends the calling fiber, on no queue, until the deadline. What sleeping is made of.

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+// The blocking protocol, once for every call on a descriptor. In a fiber:
+//
+//     try, in a way that does not block  -- done, or an error -->  return it
+//       | EAGAIN
+//     did the program itself ask not to block (O_NONBLOCK)?      return EAGAIN
+//     wait in the reactor, until ready, or until SO_RCVTIMEO / SO_SNDTIMEO, a coir::timeout, cancellation or a close
+//       | ready
+//     try again
+//
+// Nothing is remembered about a descriptor's flags and none is ever changed: the kernel is asked, and only when the
+// call has to wait anyway. So dup, fork, descriptor passing and fclose leave nothing stale.
+#include <coir/clock.hpp>
+#include <coir/fiber.hpp>
+#include <coir/net/readiness.hpp>
+
+#include <cerrno>
+#include <cstdint>
+#include <sys/types.h>
+
+namespace coir {
+
+enum class direction : std::uint8_t { read, write };
+
+/// A call that would have blocked, and what may end it. Made after its first EAGAIN.
+class blocked_call {
+public:
+    blocked_call(int descriptor, direction way) noexcept : descriptor_{descriptor}, way_{way} {}
+
+    /// Suspends until it makes sense to try again. False: the call fails with errno, which is set.
+    bool wait() noexcept;
+
+private:
+    bool begin() noexcept;
+
+    int descriptor_;
+    direction way_;
+    bool begun_ = false;
+    clock::time_point deadline_ = never;
+};
+
+/// errno for a wait that was not for nothing: 0 if it is worth another try.
+int error_of(net::wait_status status, int on_time_out) noexcept;
+
+/// Waits for a descriptor that the reactor cannot wait for, on a helper thread: epoll has no room, or there is no epoll
+/// here.
+net::wait_status wait_on_helper(int descriptor, short events, clock::time_point deadline) noexcept;
+
+inline bool would_block(int error) noexcept
+{
+    return error == EAGAIN; // EWOULDBLOCK is the same number on Linux
+}
+
+/// `try_once` is the call in a form that does not block.
+template <class Call> auto blocking(int descriptor, direction way, Call&& try_once) noexcept
+{
+    auto result = try_once();
+    if (result != -1 || !would_block(errno)) [[likely]]
+        return result;
+    for (blocked_call call{descriptor, way}; call.wait();) {
+        result = try_once();
+        if (result != -1 || !would_block(errno))
+            return result;
+    }
+    return result;
+}
+
+/// As blocking, for a call that goes on until all of `size` is done: `try_from(offset)` does what it can from there.
+/// Returns the whole size, or what was done before an end of file or an error, as the kernel does.
+template <class Call> ssize_t blocking_all(int descriptor, direction way, size_t size, Call&& try_from) noexcept
+{
+    size_t done = 0;
+    for (blocked_call call{descriptor, way};;) {
+        const ssize_t result = try_from(done);
+        if (result > 0)
+            done += static_cast<size_t>(result);
+        const bool go_on = result > 0 ? done < size : result == -1 && would_block(errno) && call.wait();
+        if (!go_on)
+            return done > 0 ? static_cast<ssize_t>(done) : result;
+    }
+}
+
+} // namespace coir

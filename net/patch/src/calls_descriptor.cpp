@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: BSL-1.0
+// The ways in which a descriptor's number is given up. Fibers that wait for it are woken first, and fail with EBADF:
+// after the close the number may already mean something else. In a fiber or not, on any thread.
+#include "descriptor_kind.hpp"
+#include "interpose.hpp"
+#include "libc.hpp"
+
+#include <coir/net/readiness.hpp>
+
+#include <fcntl.h>
+
+#include <cerrno>
+
+namespace coir {
+
+namespace {
+
+void give_up(int fd) noexcept
+{
+    if (fd < 0)
+        return;
+    const int saved = errno;
+    net::about_to_close(fd);
+    forget_kind(fd);
+    errno = saved;
+}
+
+/// dup2 and dup3 close their target, but only if the source is good.
+void give_up_target(int source, int target) noexcept
+{
+    const int saved = errno;
+    if (source != target && ::fcntl(source, F_GETFD) >= 0)
+        give_up(target);
+    errno = saved;
+}
+
+} // namespace
+
+COIR_INTERPOSE int close(int fd)
+{
+    give_up(fd);
+    return libc.close(fd);
+}
+
+COIR_INTERPOSE int dup2(int source, int target) noexcept
+{
+    give_up_target(source, target);
+    return libc.dup2(source, target);
+}
+
+COIR_INTERPOSE int dup3(int source, int target, int flags) noexcept
+{
+    give_up_target(source, target);
+    return libc.dup3(source, target, flags);
+}
+
+COIR_INTERPOSE int close_range(unsigned first, unsigned last, int flags) noexcept
+{
+    // With CLOSE_RANGE_CLOEXEC nothing is closed yet.
+    if (first <= last && !(flags & static_cast<int>(CLOSE_RANGE_CLOEXEC))) {
+        net::about_to_close_range(first, last);
+        forget_kinds(first, last);
+    }
+    return libc.close_range(first, last, flags);
+}
+
+COIR_INTERPOSE void closefrom(int first) noexcept
+{
+    const auto from = static_cast<unsigned>(first < 0 ? 0 : first);
+    net::about_to_close_range(from, ~0U);
+    forget_kinds(from, ~0U);
+    libc.closefrom(first);
+}
+
+// These three close their descriptor inside libc, where no call of close can be seen.
+
+COIR_INTERPOSE int fclose(FILE* file)
+{
+    give_up(::fileno(file));
+    return libc.fclose(file);
+}
+
+COIR_INTERPOSE int pclose(FILE* file)
+{
+    give_up(::fileno(file));
+    return libc.pclose(file);
+}
+
+COIR_INTERPOSE int closedir(DIR* directory)
+{
+    give_up(::dirfd(directory));
+    return libc.closedir(directory);
+}
+
+} // namespace coir

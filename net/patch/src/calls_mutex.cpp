@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: BSL-1.0
+// pthread mutexes and reader-writer locks: in a fiber, waiting for one suspends the fiber. They cannot be cancelled, as
+// POSIX has it.
+#include "fiber_mutex.hpp"
+#include "interpose.hpp"
+#include "libc.hpp"
+#include "lock_deadline.hpp"
+#include "parking_lot.hpp"
+
+#include <cerrno>
+#include <limits>
+
+namespace coir {
+
+namespace {
+
+int timed_lock(pthread_mutex_t* mutex, clockid_t which, const timespec* time) noexcept
+{
+    const int result = fiber_mutex_trylock(mutex);
+    if (result != EBUSY)
+        return result;
+    return valid_nanoseconds(time) ? fiber_mutex_lock(mutex, lock_deadline(which, time)) : EINVAL;
+}
+
+/// `try_once` is the genuine try-call.
+template <class Try>
+int rwlock_in_fiber(pthread_rwlock_t* lock, clockid_t which, const timespec* time, Try&& try_once) noexcept
+{
+    int result = try_once();
+    if (result != EBUSY)
+        return result;
+    if (!valid_nanoseconds(time))
+        return EINVAL;
+    const auto deadline = lock_deadline(which, time);
+    const wait_options options{.reason = {"pthread_rwlock", lock}, .deadline = deadline, .interruptible = false};
+    while (result == EBUSY) {
+        parking_lot::park(lock, options, [&] { return (result = try_once()) == EBUSY; });
+        if (result == EBUSY)
+            result = try_once();
+        if (result == EBUSY && deadline != never && clock::now() >= deadline)
+            return ETIMEDOUT;
+    }
+    return result;
+}
+
+int read_lock(pthread_rwlock_t* lock, clockid_t which = CLOCK_REALTIME, const timespec* time = nullptr) noexcept
+{
+    return rwlock_in_fiber(lock, which, time, [&] { return libc.pthread_rwlock_tryrdlock(lock); });
+}
+
+int write_lock(pthread_rwlock_t* lock, clockid_t which = CLOCK_REALTIME, const timespec* time = nullptr) noexcept
+{
+    return rwlock_in_fiber(lock, which, time, [&] { return libc.pthread_rwlock_trywrlock(lock); });
+}
+
+} // namespace
+
+COIR_INTERPOSE int pthread_mutex_lock(pthread_mutex_t* mutex) noexcept
+{
+    return outside() ? libc.pthread_mutex_lock(mutex) : fiber_mutex_lock(mutex);
+}
+
+COIR_INTERPOSE int pthread_mutex_trylock(pthread_mutex_t* mutex) noexcept
+{
+    return outside() ? libc.pthread_mutex_trylock(mutex) : fiber_mutex_trylock(mutex);
+}
+
+COIR_INTERPOSE int pthread_mutex_timedlock(pthread_mutex_t* mutex, const timespec* time) noexcept
+{
+    return outside() ? libc.pthread_mutex_timedlock(mutex, time) : timed_lock(mutex, CLOCK_REALTIME, time);
+}
+
+COIR_INTERPOSE int pthread_mutex_clocklock(pthread_mutex_t* mutex, clockid_t which, const timespec* time) noexcept
+{
+    if (outside() || (which != CLOCK_REALTIME && which != CLOCK_MONOTONIC))
+        return libc.pthread_mutex_clocklock(mutex, which, time);
+    return timed_lock(mutex, which, time);
+}
+
+COIR_INTERPOSE int pthread_mutex_unlock(pthread_mutex_t* mutex) noexcept
+{
+    return any_mutex_unlock(mutex);
+}
+
+COIR_INTERPOSE int pthread_rwlock_rdlock(pthread_rwlock_t* lock) noexcept
+{
+    return outside() ? libc.pthread_rwlock_rdlock(lock) : read_lock(lock);
+}
+
+COIR_INTERPOSE int pthread_rwlock_wrlock(pthread_rwlock_t* lock) noexcept
+{
+    return outside() ? libc.pthread_rwlock_wrlock(lock) : write_lock(lock);
+}
+
+COIR_INTERPOSE int pthread_rwlock_timedrdlock(pthread_rwlock_t* lock, const timespec* time) noexcept
+{
+    return outside() ? libc.pthread_rwlock_timedrdlock(lock, time) : read_lock(lock, CLOCK_REALTIME, time);
+}
+
+COIR_INTERPOSE int pthread_rwlock_timedwrlock(pthread_rwlock_t* lock, const timespec* time) noexcept
+{
+    return outside() ? libc.pthread_rwlock_timedwrlock(lock, time) : write_lock(lock, CLOCK_REALTIME, time);
+}
+
+COIR_INTERPOSE int pthread_rwlock_clockrdlock(pthread_rwlock_t* lock, clockid_t which, const timespec* time) noexcept
+{
+    return outside() ? libc.pthread_rwlock_clockrdlock(lock, which, time) : read_lock(lock, which, time);
+}
+
+COIR_INTERPOSE int pthread_rwlock_clockwrlock(pthread_rwlock_t* lock, clockid_t which, const timespec* time) noexcept
+{
+    return outside() ? libc.pthread_rwlock_clockwrlock(lock, which, time) : write_lock(lock, which, time);
+}
+
+COIR_INTERPOSE int pthread_rwlock_unlock(pthread_rwlock_t* lock) noexcept
+{
+    const int result = libc.pthread_rwlock_unlock(lock);
+    if (parking_lot::anyone()) // several readers may go on: whoever cannot parks again
+        parking_lot::unpark(lock, std::numeric_limits<std::size_t>::max());
+    return result;
+}
+
+} // namespace coir

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+// What a descriptor refers to, as far as trying without blocking goes. Learnt by one fstat at the first read or write
+// in a fiber, and forgotten when the number is closed. A wrong answer, after a close that nobody saw, is noticed by the
+// kernel's own ENOTSOCK and EOPNOTSUPP and put right.
+#include <cstdint>
+
+namespace coir {
+
+enum class descriptor_kind : std::uint8_t {
+    unknown,
+    socket,   ///< MSG_DONTWAIT
+    stream,   ///< RWF_NOWAIT: pipes, event and timer descriptors
+    pollable, ///< neither: terminals, named pipes and inotify on some kernels; poll, then call
+    file,     ///< never waits in a way that could be waited for elsewhere: regular files, /dev/null
+};
+
+/// Never suspends. Leaves errno alone.
+descriptor_kind kind_of(int descriptor) noexcept;
+void set_kind(int descriptor, descriptor_kind kind) noexcept;
+inline void forget_kind(int descriptor) noexcept
+{
+    set_kind(descriptor, descriptor_kind::unknown);
+}
+void forget_kinds(unsigned first, unsigned last) noexcept;
+
+} // namespace coir

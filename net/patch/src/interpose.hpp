@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+#include <coir/fiber.hpp>
+
+/// Before each definition of a libc function. Exported without a version: the dynamic linker takes that for any version
+/// that a library asks for, while a version of our own would be taken for none.
+#define COIR_INTERPOSE extern "C" __attribute__((visibility("default")))
+
+namespace coir {
+
+/// Not in a fiber: exactly libc. The first thing each interposed function asks.
+inline bool outside() noexcept
+{
+    return !this_fiber::active();
+}
+
+} // namespace coir

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+// The genuine functions, one line each. They are looked up when the library is loaded, or on first use where another
+// library's initialiser comes before ours.
+#include <netdb.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <ctime>
+#include <dirent.h>
+#include <sched.h>
+#include <type_traits>
+
+namespace coir {
+
+/// Name, version and address of a function. The version is given where glibc has several implementations of a name.
+class libc_symbol {
+public:
+    constexpr explicit libc_symbol(const char* name, const char* version = nullptr) noexcept
+        : name_{name}, version_{version}
+    {
+    }
+    void* resolve() noexcept;
+
+protected:
+    const char* name_;
+    const char* version_;
+    std::atomic<void*> address_{nullptr};
+};
+
+/// Called like the function itself.
+template <class Function> class libc_function : public libc_symbol {
+    using pointer = std::add_pointer_t<Function>;
+
+public:
+    using libc_symbol::libc_symbol;
+
+    template <class... Args> decltype(auto) operator()(Args... args)
+    {
+        void* address = address_.load(std::memory_order_relaxed);
+        if (!address) [[unlikely]]
+            address = resolve();
+        return reinterpret_cast<pointer>(address)(args...);
+    }
+};
+
+struct libc_functions {
+    // descriptors
+    libc_function<ssize_t(int, void*, size_t)> read{"read"};
+    libc_function<ssize_t(int, const void*, size_t)> write{"write"};
+    libc_function<ssize_t(int, const iovec*, int)> readv{"readv"};
+    libc_function<ssize_t(int, const iovec*, int)> writev{"writev"};
+    libc_function<int(int)> close{"close"};
+    libc_function<int(unsigned, unsigned, int)> close_range{"close_range"};
+    libc_function<void(int)> closefrom{"closefrom"};
+    libc_function<int(int, int)> dup2{"dup2"};
+    libc_function<int(int, int, int)> dup3{"dup3"};
+    libc_function<int(FILE*)> fclose{"fclose"};
+    libc_function<int(FILE*)> pclose{"pclose"};
+    libc_function<int(DIR*)> closedir{"closedir"};
+
+    // sockets
+    libc_function<int(int, const sockaddr*, socklen_t)> connect{"connect"};
+    libc_function<int(int, sockaddr*, socklen_t*)> accept{"accept"};
+    libc_function<int(int, sockaddr*, socklen_t*, int)> accept4{"accept4"};
+    libc_function<ssize_t(int, void*, size_t, int)> recv{"recv"};
+    libc_function<ssize_t(int, void*, size_t, int, sockaddr*, socklen_t*)> recvfrom{"recvfrom"};
+    libc_function<ssize_t(int, msghdr*, int)> recvmsg{"recvmsg"};
+    libc_function<ssize_t(int, const void*, size_t, int)> send{"send"};
+    libc_function<ssize_t(int, const void*, size_t, int, const sockaddr*, socklen_t)> sendto{"sendto"};
+    libc_function<ssize_t(int, const msghdr*, int)> sendmsg{"sendmsg"};
+
+    // readiness
+    libc_function<int(pollfd*, nfds_t, int)> poll{"poll"};
+    libc_function<int(pollfd*, nfds_t, const timespec*, const sigset_t*)> ppoll{"ppoll"};
+    libc_function<int(int, fd_set*, fd_set*, fd_set*, timeval*)> select{"select"};
+    libc_function<int(int, fd_set*, fd_set*, fd_set*, const timespec*, const sigset_t*)> pselect{"pselect"};
+    libc_function<int(int, epoll_event*, int, int)> epoll_wait{"epoll_wait"};
+    libc_function<int(int, epoll_event*, int, int, const sigset_t*)> epoll_pwait{"epoll_pwait"};
+
+    // fortified twins (Linux Standard Base, libc): abort when the buffer is too small
+    libc_function<ssize_t(int, void*, size_t, size_t)> read_chk{"__read_chk"};
+    libc_function<ssize_t(int, void*, size_t, size_t, int)> recv_chk{"__recv_chk"};
+    libc_function<ssize_t(int, void*, size_t, size_t, int, sockaddr*, socklen_t*)> recvfrom_chk{"__recvfrom_chk"};
+    libc_function<int(pollfd*, nfds_t, int, size_t)> poll_chk{"__poll_chk"};
+    libc_function<int(pollfd*, nfds_t, const timespec*, const sigset_t*, size_t)> ppoll_chk{"__ppoll_chk"};
+
+    // time
+    libc_function<int(const timespec*, timespec*)> nanosleep{"nanosleep"};
+    libc_function<int(clockid_t, int, const timespec*, timespec*)> clock_nanosleep{"clock_nanosleep", "GLIBC_2.17"};
+    libc_function<int(useconds_t)> usleep{"usleep"};
+    libc_function<unsigned(unsigned)> sleep{"sleep"};
+    libc_function<int()> sched_yield{"sched_yield"};
+
+    // names
+    libc_function<int(const char*, const char*, const addrinfo*, addrinfo**)> getaddrinfo{"getaddrinfo"};
+    libc_function<int(const sockaddr*, socklen_t, char*, socklen_t, char*, socklen_t, int)> getnameinfo{"getnameinfo"};
+    libc_function<hostent*(const char*)> gethostbyname{"gethostbyname"};
+    libc_function<int(const char*, hostent*, char*, size_t, hostent**, int*)> gethostbyname_r{"gethostbyname_r"};
+
+    // locks; the condition variable of 2.2.5 has another layout
+    libc_function<int(pthread_mutex_t*)> pthread_mutex_lock{"pthread_mutex_lock"};
+    libc_function<int(pthread_mutex_t*)> pthread_mutex_trylock{"pthread_mutex_trylock"};
+    libc_function<int(pthread_mutex_t*, const timespec*)> pthread_mutex_timedlock{"pthread_mutex_timedlock"};
+    libc_function<int(pthread_mutex_t*, clockid_t, const timespec*)> pthread_mutex_clocklock{"pthread_mutex_clocklock"};
+    libc_function<int(pthread_mutex_t*)> pthread_mutex_unlock{"pthread_mutex_unlock"};
+    libc_function<int(pthread_cond_t*, pthread_mutex_t*)> pthread_cond_wait{"pthread_cond_wait", "GLIBC_2.3.2"};
+    libc_function<int(pthread_cond_t*, pthread_mutex_t*, const timespec*)> pthread_cond_timedwait{
+        "pthread_cond_timedwait", "GLIBC_2.3.2"};
+    libc_function<int(pthread_cond_t*, pthread_mutex_t*, clockid_t, const timespec*)> pthread_cond_clockwait{
+        "pthread_cond_clockwait"};
+    libc_function<int(pthread_cond_t*)> pthread_cond_signal{"pthread_cond_signal", "GLIBC_2.3.2"};
+    libc_function<int(pthread_cond_t*)> pthread_cond_broadcast{"pthread_cond_broadcast", "GLIBC_2.3.2"};
+    libc_function<int(pthread_rwlock_t*)> pthread_rwlock_rdlock{"pthread_rwlock_rdlock"};
+    libc_function<int(pthread_rwlock_t*)> pthread_rwlock_wrlock{"pthread_rwlock_wrlock"};
+    libc_function<int(pthread_rwlock_t*)> pthread_rwlock_tryrdlock{"pthread_rwlock_tryrdlock"};
+    libc_function<int(pthread_rwlock_t*)> pthread_rwlock_trywrlock{"pthread_rwlock_trywrlock"};
+    libc_function<int(pthread_rwlock_t*, const timespec*)> pthread_rwlock_timedrdlock{"pthread_rwlock_timedrdlock"};
+    libc_function<int(pthread_rwlock_t*, const timespec*)> pthread_rwlock_timedwrlock{"pthread_rwlock_timedwrlock"};
+    libc_function<int(pthread_rwlock_t*, clockid_t, const timespec*)> pthread_rwlock_clockrdlock{
+        "pthread_rwlock_clockrdlock"};
+    libc_function<int(pthread_rwlock_t*, clockid_t, const timespec*)> pthread_rwlock_clockwrlock{
+        "pthread_rwlock_clockwrlock"};
+    libc_function<int(pthread_rwlock_t*)> pthread_rwlock_unlock{"pthread_rwlock_unlock"};
+    libc_function<int(pthread_once_t*, void (*)())> pthread_once{"pthread_once"};
+    libc_function<long(long, long, long, long, long, long, long)> syscall{"syscall"};
+};
+
+inline constinit libc_functions libc;
+
+} // namespace coir

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "fd_table.hpp"
+
+#include <new>
+
+namespace coir::net {
+
+fd_table& fd_table::instance() noexcept
+{
+    static constinit fd_table table;
+    return table;
+}
+
+fd_entry* fd_table::find_or_make(int descriptor) noexcept
+{
+    const auto number = static_cast<std::size_t>(static_cast<unsigned>(descriptor));
+    if (number >= page_entries * page_count)
+        return nullptr;
+    auto& place = pages_[number / page_entries];
+    auto* found = place.load(std::memory_order_acquire);
+    if (!found) {
+        auto* made = new (std::nothrow) page;
+        if (!made)
+            return nullptr;
+        if (place.compare_exchange_strong(found, made, std::memory_order_acq_rel))
+            found = made;
+        else
+            delete made; // another thread was first
+    }
+    return &found->entries[number % page_entries];
+}
+
+} // namespace coir::net

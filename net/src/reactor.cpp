@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "reactor.hpp"
+
+#include <coir/asio.hpp>
+
+#include <sys/epoll.h>
+
+#include <cerrno>
+#include <limits>
+#include <system_error>
+
+namespace coir::net {
+
+namespace {
+
+constexpr std::uint32_t everything = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET;
+
+std::uint64_t tag(int descriptor, std::uint32_t generation) noexcept
+{
+    return std::uint64_t{generation} << 32 | static_cast<std::uint32_t>(descriptor);
+}
+
+int make_epoll()
+{
+    const int descriptor = ::epoll_create1(EPOLL_CLOEXEC);
+    if (descriptor < 0)
+        throw std::system_error{errno, std::generic_category(), "coir: epoll_create1"};
+    return descriptor;
+}
+
+} // namespace
+
+reactor::reactor() : epoll_{this_hub_io_context(), make_epoll()}
+{
+    wait_for_events();
+}
+
+reactor::~reactor()
+{
+    // Fibers of other hubs may wait for descriptors that this hub has watched. They wake, try, and register anew.
+    fd_table::instance().for_each(0, std::numeric_limits<std::size_t>::max(), [&](int descriptor, fd_entry& entry) {
+        wait_queue::guard held{entry.guard};
+        if (entry.watcher != this)
+            return;
+        forget(descriptor, entry);
+        entry.waiters.notify_all(held);
+    });
+}
+
+reactor& reactor::of_this_hub()
+{
+    static const hub_local<reactor> reactors;
+    return reactors.get();
+}
+
+int reactor::watch(int descriptor, fd_entry& entry) noexcept
+{
+    if (entry.watcher)
+        return 0;
+    epoll_event event{.events = everything, .data = {.u64 = tag(descriptor, entry.generation)}};
+    if (::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, descriptor, &event) != 0) {
+        // Closed behind our back while a duplicate kept the file open, and now the same pair again: take it over.
+        if (errno != EEXIST || ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_MOD, descriptor, &event) != 0)
+            return errno;
+    }
+    entry.watcher = this;
+    entry.watched.store(true, std::memory_order_relaxed);
+    return 0;
+}
+
+void reactor::forget(int descriptor, fd_entry& entry) noexcept
+{
+    // Before the close: while a duplicate keeps the file open, epoll would go on reporting it (epoll(7), Q6).
+    epoll_event unused{};
+    ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_DEL, descriptor, &unused);
+    entry.watcher = nullptr;
+    entry.watched.store(false, std::memory_order_relaxed);
+    // epoll may have reported events for the file that had this number, which nobody has looked at yet. A new
+    // generation makes them miss instead of waking the number's next owner.
+    ++entry.generation;
+}
+
+void reactor::wait_for_events()
+{
+    epoll_.async_wait(boost::asio::posix::descriptor_base::wait_read, [this](const boost::system::error_code& failure) {
+        if (failure)
+            return;
+        take_events();
+        wait_for_events();
+    });
+}
+
+void reactor::take_events() noexcept
+{
+    epoll_event events[256];
+    int count;
+    do {
+        count = ::epoll_wait(epoll_.native_handle(), events, std::size(events), 0);
+        for (int i = 0; i < count; ++i) {
+            const auto descriptor = static_cast<int>(events[i].data.u64 & 0xffffffff);
+            const auto generation = static_cast<std::uint32_t>(events[i].data.u64 >> 32);
+            auto happened = events[i].events;
+            if (happened & (EPOLLHUP | EPOLLERR))
+                happened |= everything; // concerns everyone, whatever they wait for
+            if (happened & EPOLLRDHUP)
+                happened |= EPOLLIN;
+
+            auto& entry = *fd_table::instance().find(descriptor);
+            wait_queue::guard held{entry.guard};
+            if (entry.generation == generation)
+                entry.waiters.notify_if(held, [&](const waiter& member) {
+                    return static_cast<const fd_waiter&>(member).events & happened;
+                });
+        }
+    } while (count == static_cast<int>(std::size(events)));
+}
+
+} // namespace coir::net

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+// Readiness becomes wake-ups. Each hub has one epoll instance, which the hub's io_context watches as a single
+// descriptor: the io_context stays the one place where the hub blocks, and no application descriptor is ever given to
+// Asio, which would set O_NONBLOCK on it and pay an epoll_ctl for every wait.
+//
+// A descriptor is registered once, edge-triggered, for everything, until it is closed. Fibers try first and wait only
+// after EAGAIN; edges are taken on the hub's own stack, when no fiber of the hub runs. So no edge can come between the
+// EAGAIN and the wait unnoticed, and none has to be remembered.
+#include "fd_table.hpp"
+
+#include <coir/hub_local.hpp>
+
+#include <boost/asio/posix/stream_descriptor.hpp>
+
+namespace coir::net {
+
+class reactor final : public hub_object {
+public:
+    /// Throws std::logic_error where the hub has no io_context.
+    reactor();
+    ~reactor() override;
+
+    /// The calling hub's.
+    static reactor& of_this_hub();
+
+    /// Registers the descriptor, if no reactor watches it. The caller holds the entry's lock. Returns 0 or an errno.
+    int watch(int descriptor, fd_entry& entry) noexcept;
+    /// The caller holds the entry's lock, and the entry's watcher is this.
+    void forget(int descriptor, fd_entry& entry) noexcept;
+
+private:
+    void wait_for_events();
+    void take_events() noexcept;
+
+    boost::asio::posix::stream_descriptor epoll_;
+};
+
+} // namespace coir::net
