@@ -91,6 +91,7 @@ void fiber_state::call() noexcept
         failure = std::current_exception();
     }
     entry_.destroy(callable_);
+    locals.destroy_all();
 }
 
 void fiber_state::finish() noexcept

@@ -9,6 +9,7 @@
 // Owned by reference count: the handle (fiber, group or nobody) has one and the running function has one.
 #include "context.hpp"
 #include "intrusive_list.hpp"
+#include "local_values.hpp"
 #include "timer_queue.hpp"
 
 #include <coir/fiber.hpp>
@@ -57,6 +58,7 @@ public:
     /// Ends the wait it is in, if that may be ended.
     void interrupt(wake_cause why) noexcept;
 
+    const stack_memory& stack_bytes() const noexcept { return memory_; }
     [[noreturn]] void terminate(const char* sentence) const noexcept;
 
     // Used by the scheduler and by what is built beside it; only on the fiber's own hub unless said otherwise.
@@ -90,6 +92,8 @@ public:
 
     fiber_group* group = nullptr;
     list_links<fiber_state> siblings;
+
+    local_values locals; ///< fiber_local's; destroyed on the fiber's own stack
 
     char name[32] = {};
 

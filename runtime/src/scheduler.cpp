@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "scheduler.hpp"
 
+#include "overflow_report.hpp"
+
 #include <coir/inspect.hpp>
 #include <coir/testing.hpp>
 
@@ -60,6 +62,7 @@ void scheduler::run()
         explicit mark(scheduler* hub) { current_scheduler = hub; }
         ~mark() { current_scheduler = nullptr; }
     } running{this};
+    const overflow_report overflows;
     globals_ = thread_globals::of_this_thread();
 
     for (;;) {

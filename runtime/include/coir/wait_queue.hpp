@@ -40,7 +40,7 @@ struct wait_reason {
 };
 
 struct wait_options {
-    wait_reason reason;
+    wait_reason reason{};
     clock::time_point deadline = never;
     bool interruptible = true; ///< whether cancellation and surrounding timeouts end this wait
 };
