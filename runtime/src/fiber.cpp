@@ -154,7 +154,8 @@ void yield()
     }
     if (self->must_not_suspend)
         self->terminate("it yields inside a no_suspend");
-    check_cancelled();
+    if (self->may_be_interrupted())
+        check_cancelled();
     self->hub.yield();
 }
 

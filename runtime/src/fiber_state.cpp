@@ -158,7 +158,7 @@ wake_cause fiber_state::interruption(clock::time_point now) const noexcept
 
 void fiber_state::interrupt(wake_cause why) noexcept
 {
-    if (parked && waiting.interruptible && !shielded() && parked->claim())
+    if (parked && waiting->interruptible && !shielded() && parked->claim())
         parked->wake(why);
 }
 

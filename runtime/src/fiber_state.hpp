@@ -51,6 +51,8 @@ public:
     std::stop_token stop_token();
     bool cancel_requested() const noexcept { return cancel_requested_.load(std::memory_order_relaxed); }
 
+    /// A quick look: false is certain.
+    bool may_be_interrupted() const noexcept { return cancel_requested() || scope; }
     /// What stands in the way of a wait that starts at `now`.
     wake_cause interruption(clock::time_point now) const noexcept;
     bool shielded() const noexcept { return scope && scope->shielded_; }
@@ -72,8 +74,8 @@ public:
         fiber_state& fiber;
     } timer{*this};
 
-    parking* parked = nullptr; ///< the wait it is in
-    wait_options waiting;      ///< of that wait
+    parking* parked = nullptr;             ///< the wait it is in
+    const wait_options* waiting = nullptr; ///< of that wait
     clock::time_point waiting_since;
     wake_cause timer_cause = wake_cause::timed_out; ///< whose deadline the timer stands for
     wait_scope* scope = nullptr;                    ///< the innermost timeout or shield

@@ -15,9 +15,9 @@ std::vector<fiber_info> fibers()
         result.push_back({.id = fiber->id,
                           .name = fiber->name,
                           .doing = doing,
-                          .waiting_for = fiber->waiting.reason,
+                          .waiting_for = fiber->parked ? fiber->waiting->reason : wait_reason{},
                           .since = fiber->waiting_since,
-                          .deadline = fiber->waiting.deadline});
+                          .deadline = fiber->parked ? fiber->waiting->deadline : never});
     }
     return result;
 }

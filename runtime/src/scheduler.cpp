@@ -19,14 +19,7 @@ namespace coir {
 
 constinit thread_local fiber_state* current_fiber = nullptr;
 
-namespace {
-[[gnu::tls_model("initial-exec")]] constinit thread_local scheduler* current_scheduler = nullptr;
-} // namespace
-
-scheduler* scheduler::of_this_thread() noexcept
-{
-    return current_scheduler;
-}
+constinit thread_local scheduler* current_scheduler = nullptr;
 
 scheduler::scheduler(driver& driver) : driver_{driver}, stacks_{*new stack_pool}
 {
@@ -86,36 +79,6 @@ void scheduler::run()
         throw deadlock{std::exchange(deadlock_, {})};
 }
 
-fiber_state* scheduler::next() noexcept
-{
-    if (ready_.empty() || --switches_left_ < 0)
-        return nullptr;
-    return &ready_.pop();
-}
-
-/// `next` is a fiber, or null for the loop.
-void scheduler::switch_to(context& from, fiber_state* next) noexcept
-{
-    auto* const self = std::exchange(current_fiber, next);
-    from.switch_to(next ? next->stack : loop_, globals_);
-    current_fiber = self;
-    release_ended();
-}
-
-void scheduler::suspend() noexcept
-{
-    auto* const self = current_fiber;
-    auto* const following = next();
-    if (following != self)
-        switch_to(self->stack, following);
-}
-
-void scheduler::yield() noexcept
-{
-    make_ready(*current_fiber);
-    suspend();
-}
-
 void scheduler::leave(fiber_state& ended) noexcept
 {
     all_.remove(ended);
@@ -124,12 +87,6 @@ void scheduler::leave(fiber_state& ended) noexcept
     ended_ = &ended;
     current_fiber = next();
     ended.stack.leave_for(current_fiber ? current_fiber->stack : loop_);
-}
-
-void scheduler::release_ended() noexcept
-{
-    if (auto* ended = std::exchange(ended_, nullptr))
-        ended->release();
 }
 
 void scheduler::post(hub_request& request) noexcept
@@ -214,7 +171,7 @@ std::string scheduler::describe() const
         } else if (!fiber->parked) {
             text << ": ready\n";
         } else {
-            const auto& [reason, deadline, interruptible] = fiber->waiting;
+            const auto& [reason, deadline, interruptible] = *fiber->waiting;
             text << ": waits for " << reason.what;
             if (reason.object)
                 text << ' ' << reason.object;

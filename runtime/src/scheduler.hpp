@@ -21,8 +21,12 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 
 namespace coir {
+
+/// The hub whose loop runs on this thread.
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local scheduler* current_scheduler;
 
 class scheduler {
 public:
@@ -32,7 +36,7 @@ public:
     ~scheduler();
 
     /// The hub whose loop runs on this thread, if any.
-    static scheduler* of_this_thread() noexcept;
+    static scheduler* of_this_thread() noexcept { return current_scheduler; }
 
     fiber_state* start(const fiber_options& options, const fiber_entry& entry, void* callable);
     void run();
@@ -87,5 +91,46 @@ private:
     std::string deadlock_;    ///< the report, once it has come to that
     bool cancelling_ = false; ///< fibers started from now on are cancelled too
 };
+
+// ---- the way every switch takes
+// --------------------------------------------------------------------------------------
+
+inline fiber_state* scheduler::next() noexcept
+{
+    if (ready_.empty() || --switches_left_ < 0)
+        return nullptr;
+    return &ready_.pop();
+}
+
+inline void scheduler::release_ended() noexcept
+{
+    if (auto* ended = ended_) [[unlikely]] {
+        ended_ = nullptr;
+        ended->release();
+    }
+}
+
+/// `next` is a fiber, or null for the loop.
+inline void scheduler::switch_to(context& from, fiber_state* next) noexcept
+{
+    auto* const self = std::exchange(current_fiber, next);
+    from.switch_to(next ? next->stack : loop_, globals_);
+    current_fiber = self;
+    release_ended();
+}
+
+inline void scheduler::suspend() noexcept
+{
+    auto* const self = current_fiber;
+    auto* const following = next();
+    if (following != self)
+        switch_to(self->stack, following);
+}
+
+inline void scheduler::yield() noexcept
+{
+    make_ready(*current_fiber);
+    suspend();
+}
 
 } // namespace coir

@@ -22,10 +22,11 @@ constexpr std::size_t mapping_size = std::size_t{16} << 20;
 constexpr std::size_t warm_slots_max = 4096; ///< more free stacks than this give their memory back to the system
 constexpr int madv_guard_install = 102;      // <linux/mman.h> since 6.13; not in Debian 12's headers
 
+const std::size_t system_page_size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+
 std::size_t page_size() noexcept
 {
-    static const auto size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-    return size;
+    return system_page_size;
 }
 
 std::size_t round_to_pages(std::size_t size) noexcept

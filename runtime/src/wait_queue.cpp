@@ -16,8 +16,6 @@ namespace coir {
 
 // ---- parking --------------------------------------------------------------------------------------------------------
 
-parking::parking() noexcept : fiber_{current_fiber} {}
-
 wake_cause parking::park(const wait_options& options) noexcept
 {
     if (!fiber_)
@@ -40,7 +38,7 @@ wake_cause parking::park(const wait_options& options) noexcept
     }
 
     fiber.parked = this;
-    fiber.waiting = options;
+    fiber.waiting = &options;
     fiber.waiting_since = hub.turn_time();
     if (deadline != never)
         hub.timers().arm(fiber.timer, deadline);
@@ -92,39 +90,6 @@ wake_cause parking::park_thread(const wait_options& options) noexcept
 
 // ---- wait_queue -----------------------------------------------------------------------------------------------------
 
-void wait_queue::push(const guard&, waiter& last) noexcept
-{
-    last.queued_ = true;
-    last.next_ = nullptr;
-    last.previous_ = last_;
-    (last_ ? last_->next_ : first_) = &last;
-    last_ = &last;
-}
-
-void wait_queue::unlink(waiter& member) noexcept
-{
-    member.queued_ = false;
-    (member.previous_ ? member.previous_->next_ : first_) = member.next_;
-    (member.next_ ? member.next_->previous_ : last_) = member.previous_;
-}
-
-void wait_queue::remove(const guard&, waiter& member) noexcept
-{
-    if (member.queued_)
-        unlink(member);
-}
-
-waiter* wait_queue::pop(const guard&) noexcept
-{
-    while (first_) {
-        auto* candidate = first_;
-        unlink(*candidate);
-        if (candidate->parking_->claim())
-            return candidate;
-    }
-    return nullptr;
-}
-
 wake_cause wait_queue::wait(guard& held, waiter& self, const wait_options& options) noexcept
 {
     push(held, self);
@@ -143,15 +108,6 @@ wake_cause wait_queue::wait(guard& held, const wait_options& options) noexcept
     parking self;
     waiter place{self};
     return wait(held, place, options);
-}
-
-bool wait_queue::notify_one(guard& held) noexcept
-{
-    auto* first = pop(held);
-    held.unlock();
-    if (first)
-        first->wake();
-    return first != nullptr;
 }
 
 void wait_queue::notify_all(guard& held) noexcept
@@ -175,12 +131,11 @@ wake_cause pending_interruption() noexcept
     return fiber->interruption(fiber->scope_deadline() == never ? clock::time_point::min() : clock::now());
 }
 
-void throw_if_interrupted(wake_cause cause)
+void throw_interruption(wake_cause cause)
 {
     if (cause == wake_cause::cancelled)
         throw cancelled{};
-    if (cause == wake_cause::deadline)
-        throw timed_out{};
+    throw timed_out{};
 }
 
 } // namespace coir

@@ -24,6 +24,8 @@ namespace coir {
 class fiber_state;
 class wait_queue;
 
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local fiber_state* current_fiber; // see fiber.hpp
+
 /// Why a wait ended.
 enum class wake_cause : std::uint8_t {
     notified,  ///< what was waited for has happened
@@ -48,7 +50,7 @@ struct wait_options {
 /// One suspended wait of the calling fiber, or of the calling thread where there is no fiber.
 class parking {
 public:
-    parking() noexcept;
+    parking() noexcept : fiber_{current_fiber} {}
     parking(const parking&) = delete;
     parking& operator=(const parking&) = delete;
 
@@ -125,6 +127,48 @@ private:
     waiter* last_ = nullptr;
 };
 
+inline void wait_queue::push(const guard&, waiter& last) noexcept
+{
+    last.queued_ = true;
+    last.next_ = nullptr;
+    last.previous_ = last_;
+    (last_ ? last_->next_ : first_) = &last;
+    last_ = &last;
+}
+
+inline void wait_queue::unlink(waiter& member) noexcept
+{
+    member.queued_ = false;
+    (member.previous_ ? member.previous_->next_ : first_) = member.next_;
+    (member.next_ ? member.next_->previous_ : last_) = member.previous_;
+}
+
+inline void wait_queue::remove(const guard&, waiter& member) noexcept
+{
+    if (member.queued_)
+        unlink(member);
+}
+
+inline waiter* wait_queue::pop(const guard&) noexcept
+{
+    while (first_) {
+        auto* candidate = first_;
+        unlink(*candidate);
+        if (candidate->parking_->claim())
+            return candidate;
+    }
+    return nullptr;
+}
+
+inline bool wait_queue::notify_one(guard& held) noexcept
+{
+    auto* first = pop(held);
+    held.unlock();
+    if (first)
+        first->wake();
+    return first != nullptr;
+}
+
 template <class Accept> waiter* wait_queue::pop_if(const guard&, Accept&& accept)
 {
     for (auto* candidate = first_; candidate;) {
@@ -173,7 +217,13 @@ wake_cause park_until(const wait_options& options) noexcept;
 /// What a wait that starts now would be ended by: `notified` when nothing stands in its way.
 wake_cause pending_interruption() noexcept;
 
+[[noreturn]] void throw_interruption(wake_cause cause);
+
 /// Throws `cancelled` or `timed_out` if that is why the wait ended.
-void throw_if_interrupted(wake_cause cause);
+inline void throw_if_interrupted(wake_cause cause)
+{
+    if (cause == wake_cause::cancelled || cause == wake_cause::deadline) [[unlikely]]
+        throw_interruption(cause);
+}
 
 } // namespace coir
