@@ -39,9 +39,14 @@ int fiber_owner() noexcept
     return first | static_cast<int>(this_fiber::get_id().value & (first - 1));
 }
 
+/// What glibc writes there for this thread. Asked once, and again in the child of a fork, where it has changed.
 int thread_owner() noexcept
 {
-    [[gnu::tls_model("initial-exec")]] thread_local const int id = ::gettid();
+    [[gnu::tls_model("initial-exec")]] static constinit thread_local int id = 0;
+    static const int watching_forks = ::pthread_atfork(nullptr, nullptr, [] { id = 0; });
+    static_cast<void>(watching_forks);
+    if (id == 0) [[unlikely]]
+        id = ::gettid();
     return id;
 }
 
