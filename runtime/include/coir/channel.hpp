@@ -234,9 +234,8 @@ template <class T> void channel<T>::close() noexcept
 {
     wait_queue::guard held{guard_};
     closed_ = true;
-    receivers_.notify_all(held);
-    held.lock();
-    senders_.notify_all(held);
+    // Only one side can have somebody to wake (see the members), and who is woken may destroy the channel.
+    (receivers_.empty(held) ? senders_ : receivers_).notify_all(held);
 }
 
 } // namespace coir
