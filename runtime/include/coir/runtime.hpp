@@ -6,6 +6,7 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <type_traits>
 
 namespace coir {
@@ -62,6 +63,8 @@ bool runtimes_exist() noexcept;
 template <class Main> std::invoke_result_t<Main&> run_in(runtime& hub, Main&& main)
 {
     using result = std::invoke_result_t<Main&>;
+    if (this_fiber::active()) // before `hub` has a fiber that could not be run any more
+        throw std::logic_error{"coir::run: the caller is a fiber already"};
     std::exception_ptr failure;
     std::optional<std::conditional_t<std::is_void_v<result>, bool, result>> value;
     hub.spawn({.name = "main"}, [&] {
