@@ -61,7 +61,11 @@ struct asio_driver::waker {
     asio_driver* driver;
     using allocator_type = one_place<std::byte>;
     allocator_type get_allocator() const noexcept { return {driver->wake_memory_, sizeof driver->wake_memory_}; }
-    void operator()() const noexcept { driver->wake_posted_.store(false, std::memory_order_release); }
+    void operator()() const noexcept
+    {
+        // An exchange and not a store: it sees what a thread did before its wake() found this one posted already.
+        driver->wake_posted_.exchange(false, std::memory_order_acq_rel);
+    }
 };
 
 asio_driver::asio_driver() : timer_{context_, make_timer()} {}
