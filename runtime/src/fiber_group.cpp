@@ -61,9 +61,13 @@ void fiber_group::ended(fiber_state& member, std::exception_ptr failure) noexcep
 wake_cause fiber_group::wait_until_empty(bool interruptible) noexcept
 {
     wait_queue::guard held{lock_};
-    if (size_ == 0)
-        return wake_cause::notified;
-    return joiners_.wait(held, {.reason = {"fiber_group", this}, .interruptible = interruptible});
+    while (size_ != 0) { // again, because others may have spawned between our wake-up and now
+        const auto cause = joiners_.wait(held, {.reason = {"fiber_group", this}, .interruptible = interruptible});
+        if (cause != wake_cause::notified)
+            return cause;
+        held.lock();
+    }
+    return wake_cause::notified;
 }
 
 void fiber_group::join()
