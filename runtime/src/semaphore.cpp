@@ -6,16 +6,12 @@ namespace coir {
 void semaphore_base::release(std::ptrdiff_t count)
 {
     wait_queue::guard held{guard_};
-    for (; count > 0; --count) {
-        auto* first = waiters_.pop(held);
-        if (!first) {
-            count_ += count;
-            return;
-        }
-        held.unlock();
-        first->wake();
-        held.lock();
-    }
+    const auto most = static_cast<std::size_t>(count);
+    auto woken = waiters_.take_if(
+        held, [](const waiter&) { return true; }, most);
+    count_ += static_cast<std::ptrdiff_t>(most - woken.size());
+    held.unlock();
+    woken.wake(); // from here on the semaphore may be gone
 }
 
 bool semaphore_base::try_acquire() noexcept

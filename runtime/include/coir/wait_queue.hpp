@@ -83,10 +83,25 @@ public:
 
 private:
     friend class wait_queue;
+    friend class wake_list;
     parking* parking_;
     waiter* next_ = nullptr;
     waiter* previous_ = nullptr;
     bool queued_ = false;
+};
+
+/// Waiters that have been claimed and taken out of their queue. They stay where they are until they are woken.
+class wake_list {
+public:
+    std::size_t size() const noexcept { return size_; }
+    void add(waiter& last) noexcept;
+    /// Not under the lock: who is woken may destroy what it waited for. Returns how many there were.
+    std::size_t wake() noexcept;
+
+private:
+    waiter* first_ = nullptr;
+    waiter* last_ = nullptr;
+    std::size_t size_ = 0;
 };
 
 /// Who waits, in order of arrival. Every call takes the held lock that guards the queue.
@@ -119,6 +134,8 @@ public:
     void notify_all(guard& held) noexcept;
     template <class Accept>
     std::size_t notify_if(guard& held, Accept&& accept, std::size_t most = static_cast<std::size_t>(-1));
+    /// The same in two steps, for who has something to put right in between: wake the list after releasing the lock.
+    template <class Accept> wake_list take_if(const guard&, Accept&& accept, std::size_t most);
 
 private:
     void unlink(waiter& member) noexcept;
@@ -160,6 +177,24 @@ inline waiter* wait_queue::pop(const guard&) noexcept
     return nullptr;
 }
 
+inline void wake_list::add(waiter& last) noexcept
+{
+    last.next_ = nullptr;
+    (last_ ? last_->next_ : first_) = &last;
+    last_ = &last;
+    ++size_;
+}
+
+inline std::size_t wake_list::wake() noexcept
+{
+    for (auto* each = first_; each;) {
+        auto* following = each->next_; // gone as soon as it has been woken
+        each->wake();
+        each = following;
+    }
+    return size_;
+}
+
 inline bool wait_queue::notify_one(guard& held) noexcept
 {
     auto* first = pop(held);
@@ -183,32 +218,26 @@ template <class Accept> waiter* wait_queue::pop_if(const guard&, Accept&& accept
     return nullptr;
 }
 
-template <class Accept> std::size_t wait_queue::notify_if(guard& held, Accept&& accept, std::size_t most)
+template <class Accept> wake_list wait_queue::take_if(const guard&, Accept&& accept, std::size_t most)
 {
-    // Claimed waiters stay where they are until they are woken, so they can be chained meanwhile.
-    waiter* first = nullptr;
-    waiter** end = &first;
-    std::size_t count = 0;
-    for (auto* candidate = first_; candidate && count < most;) {
+    wake_list taken;
+    for (auto* candidate = first_; candidate && taken.size() < most;) {
         auto* following = candidate->next_;
         if (accept(*candidate)) {
             unlink(*candidate);
-            if (candidate->parking_->claim()) {
-                *end = candidate;
-                end = &candidate->next_;
-                ++count;
-            }
+            if (candidate->parking_->claim())
+                taken.add(*candidate);
         }
         candidate = following;
     }
-    *end = nullptr;
+    return taken;
+}
+
+template <class Accept> std::size_t wait_queue::notify_if(guard& held, Accept&& accept, std::size_t most)
+{
+    auto taken = take_if(held, accept, most);
     held.unlock();
-    while (first) {
-        auto* following = first->next_;
-        first->wake();
-        first = following;
-    }
-    return count;
+    return taken.wake();
 }
 
 /// Suspends the calling fiber, on no queue, until the deadline. What sleeping is made of.
