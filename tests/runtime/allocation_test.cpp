@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: BSL-1.0
+// A binary of its own: it puts a malloc that counts in front of libc's. operator new comes by there as well.
+#include <doctest/doctest.h>
+
+#include <coir/channel.hpp>
+#include <coir/condition_variable.hpp>
+#include <coir/deadline.hpp>
+#include <coir/event.hpp>
+#include <coir/fiber.hpp>
+#include <coir/fiber_group.hpp>
+#include <coir/mutex.hpp>
+#include <coir/semaphore.hpp>
+#include <coir/testing.hpp>
+
+#include <atomic>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+
+using namespace coir;
+using namespace std::chrono_literals;
+
+namespace {
+std::atomic<long> allocations{0};
+}
+
+extern "C" {
+void* __libc_malloc(std::size_t size);
+void* __libc_calloc(std::size_t count, std::size_t size);
+void* __libc_realloc(void* old, std::size_t size);
+
+void* malloc(std::size_t size)
+{
+    allocations.fetch_add(1, std::memory_order_relaxed);
+    return __libc_malloc(size);
+}
+
+void* calloc(std::size_t count, std::size_t size)
+{
+    allocations.fetch_add(1, std::memory_order_relaxed);
+    return __libc_calloc(count, size);
+}
+
+void* realloc(void* old, std::size_t size)
+{
+    allocations.fetch_add(1, std::memory_order_relaxed);
+    return __libc_realloc(old, size);
+}
+}
+
+namespace {
+
+/// How often the process allocates while `function` runs for the second time.
+long allocations_of(auto&& function)
+{
+    function();
+    const long before = allocations.load();
+    function();
+    return allocations.load() - before;
+}
+
+} // namespace
+
+TEST_SUITE_BEGIN("allocation");
+
+TEST_CASE("the counter counts") {
+    CHECK(allocations_of([] {
+              void* volatile memory = std::malloc(10);
+              std::free(memory);
+              delete new std::atomic<int>;
+          }) >= 1);
+}
+
+TEST_CASE("yielding allocates nothing") {
+    testing::run([] {
+        bool done = false;
+        fiber other{[&] {
+            while (!done)
+                this_fiber::yield();
+        }};
+        CHECK(allocations_of([] {
+                  for (int i = 0; i < 1000; ++i)
+                      this_fiber::yield();
+              }) == 0);
+        done = true;
+    });
+}
+
+TEST_CASE("parking and waking allocate nothing") {
+    testing::run([] {
+        binary_semaphore ping{0};
+        binary_semaphore pong{0};
+        fiber other{[&] {
+            for (;;) {
+                ping.acquire();
+                pong.release();
+            }
+        }};
+        CHECK(allocations_of([&] {
+                  for (int i = 0; i < 1000; ++i) {
+                      ping.release();
+                      pong.acquire();
+                  }
+              }) == 0);
+        other.cancel();
+    });
+}
+
+TEST_CASE("sleeping, waiting with a deadline and timeouts allocate nothing") {
+    testing::run([] {
+        event never_set;
+        CHECK(allocations_of([&] {
+                  for (int i = 0; i < 100; ++i) {
+                      timeout limit{1h};
+                      this_fiber::sleep_for(1s);
+                      never_set.wait_for(1s);
+                  }
+              }) == 0);
+    });
+}
+
+TEST_CASE("mutexes and conditions allocate nothing, contended or not") {
+    testing::run([] {
+        mutex door;
+        condition_variable changed;
+        bool mine = true;
+        auto play = [&](bool me, int times) {
+            for (int i = 0; i < times; ++i) {
+                std::unique_lock lock{door};
+                changed.wait(lock, [&] { return mine == me; });
+                mine = !me;
+                changed.notify_one();
+            }
+        };
+        fiber other{play, false, 200};
+        CHECK(allocations_of([&] { std::scoped_lock lock{door}; }) == 0);
+        CHECK(allocations_of([&] { play(true, 100); }) == 0);
+        other.join();
+    });
+}
+
+TEST_CASE("sending and receiving allocate nothing, buffered or handed over") {
+    testing::run([] {
+        channel<int> buffered{16};
+        CHECK(allocations_of([&] {
+                  for (int i = 0; i < 100; ++i) {
+                      buffered.send(i);
+                      buffered.receive();
+                  }
+              }) == 0);
+
+        channel<int> hand_over;
+        fiber sender{[&] {
+            for (int i = 0; i < 200; ++i)
+                hand_over.send(i);
+        }};
+        CHECK(allocations_of([&] {
+                  for (int i = 0; i < 100; ++i)
+                      hand_over.receive();
+              }) == 0);
+    });
+}
+
+TEST_CASE("starting a fiber and joining it allocates nothing once there are stacks") {
+    testing::run([] {
+        CHECK(allocations_of([] {
+                  for (int i = 0; i < 100; ++i) {
+                      fiber quick{{.name = "quick"}, [] {}};
+                      quick.join();
+                  }
+                  fiber_group group;
+                  for (int i = 0; i < 100; ++i)
+                      group.spawn([] { this_fiber::yield(); });
+                  group.join();
+              }) == 0);
+    });
+}
+
+TEST_CASE("waking a fiber from another thread allocates nothing") {
+    coir::run([] {
+        binary_semaphore ping{0};
+        binary_semaphore pong{0};
+        std::thread other{[&] {
+            for (int i = 0; i < 400; ++i) {
+                ping.acquire();
+                pong.release();
+            }
+        }};
+        CHECK(allocations_of([&] {
+                  for (int i = 0; i < 200; ++i) {
+                      ping.release();
+                      pong.acquire();
+                  }
+              }) == 0);
+        other.join();
+    });
+}
+
+TEST_CASE("waiting with a deadline on the real driver allocates nothing") {
+    coir::run([] {
+        CHECK(allocations_of([] {
+                  for (int i = 0; i < 20; ++i)
+                      this_fiber::sleep_for(10us);
+              }) == 0);
+    });
+}
+
+TEST_SUITE_END();

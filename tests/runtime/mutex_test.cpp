@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: BSL-1.0
+#include <doctest/doctest.h>
+
+#include <coir/fiber.hpp>
+#include <coir/mutex.hpp>
+#include <coir/testing.hpp>
+
+#include <mutex>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+using namespace coir;
+using namespace std::chrono_literals;
+
+TEST_SUITE_BEGIN("mutex");
+
+TEST_CASE("a mutex keeps all but one fiber out") {
+    testing::run([] {
+        mutex door;
+        int inside = 0;
+        int most = 0;
+        int visits = 0;
+        std::vector<fiber> fibers;
+        for (int i = 0; i < 10; ++i)
+            fibers.emplace_back([&] {
+                for (int j = 0; j < 10; ++j) {
+                    std::scoped_lock lock{door};
+                    most = std::max(most, ++inside);
+                    this_fiber::yield();
+                    --inside;
+                    ++visits;
+                }
+            });
+        for (auto& each : fibers)
+            each.join();
+        CHECK(most == 1);
+        CHECK(visits == 100);
+    });
+}
+
+TEST_CASE("a mutex nobody holds is taken without suspending") {
+    testing::run([] {
+        mutex free;
+        no_suspend here;
+        std::scoped_lock lock{free};
+    });
+}
+
+TEST_CASE("unlock hands over to who has waited longest, even if the holder locks again at once") {
+    testing::run([] {
+        mutex door;
+        std::string log;
+        std::unique_lock lock{door};
+        auto enter = [&](char letter) {
+            std::scoped_lock inner{door};
+            log += letter;
+        };
+        fiber a{enter, 'a'};
+        fiber b{enter, 'b'};
+        fiber c{enter, 'c'};
+        this_fiber::yield();
+        lock.unlock();
+        CHECK(!door.try_lock()); // it is a's already
+        lock.lock();
+        log += 'm';
+        lock.unlock();
+        CHECK(log == "abcm");
+    });
+}
+
+TEST_CASE("try_lock takes the mutex only if nobody holds it") {
+    testing::run([] {
+        mutex door;
+        CHECK(door.try_lock());
+        CHECK(!door.try_lock());
+        fiber other{[&] { CHECK(!door.try_lock()); }};
+        other.join();
+        door.unlock();
+        std::unique_lock lock{door, std::try_to_lock};
+        CHECK(lock.owns_lock());
+    });
+}
+
+TEST_CASE("scoped_lock of two mutexes in either order does not lock up") {
+    testing::run([] {
+        mutex first;
+        mutex second;
+        int done = 0;
+        auto work = [&](mutex& a, mutex& b) {
+            for (int i = 0; i < 10; ++i) {
+                std::scoped_lock both{a, b};
+                this_fiber::yield();
+                ++done;
+            }
+        };
+        fiber x{work, std::ref(first), std::ref(second)};
+        fiber y{work, std::ref(second), std::ref(first)};
+        x.join();
+        y.join();
+        CHECK(done == 20);
+    });
+}
+
+TEST_CASE("locking a mutex that one holds is refused") {
+    testing::run([] {
+        mutex door;
+        std::scoped_lock lock{door};
+        try {
+            door.lock();
+            FAIL_CHECK("locked twice");
+        } catch (const std::system_error& error) {
+            CHECK(error.code() == std::errc::resource_deadlock_would_occur);
+        }
+    });
+}
+
+TEST_CASE("who is cancelled while waiting for a mutex does not get it, and the next one does") {
+    testing::run([] {
+        mutex door;
+        std::string log;
+        std::unique_lock lock{door};
+        fiber a{[&] {
+            CHECK_THROWS_AS(door.lock(), cancelled);
+            log += "a cancelled, ";
+        }};
+        fiber b{[&] {
+            std::scoped_lock inner{door};
+            log += "b entered";
+        }};
+        this_fiber::yield();
+        a.cancel();
+        a.join();
+        lock.unlock();
+        b.join();
+        CHECK(log == "a cancelled, b entered");
+        CHECK(door.try_lock());
+        door.unlock();
+    });
+}
+
+TEST_CASE("who is cancelled after the mutex was handed over holds it") {
+    testing::run([] {
+        mutex door;
+        std::unique_lock lock{door};
+        bool held = false;
+        fiber a{[&] {
+            std::scoped_lock inner{door};
+            held = true;
+            CHECK_THROWS_AS(this_fiber::yield(), cancelled);
+        }};
+        this_fiber::yield();
+        lock.unlock();
+        a.cancel();
+        a.join();
+        CHECK(held);
+        CHECK(door.try_lock());
+        door.unlock();
+    });
+}
+
+TEST_CASE("a timeout cuts off the wait for a mutex") {
+    testing::run([] {
+        mutex door;
+        std::unique_lock lock{door};
+        const auto start = clock::now();
+        fiber late{[&] {
+            timeout limit{1s};
+            CHECK_THROWS_AS(door.lock(), timed_out);
+            CHECK(clock::now() - start == 1s);
+        }};
+        late.join();
+        lock.unlock();
+        lock.lock();
+    });
+}
+
+TEST_CASE("a mutex whose holder is cancelled goes to the next through the holder's unwinding") {
+    testing::run([] {
+        mutex door;
+        std::string log;
+        fiber holder{[&] {
+            std::scoped_lock lock{door};
+            this_fiber::sleep_for(1h);
+        }};
+        auto enter = [&](char letter) {
+            std::scoped_lock lock{door};
+            log += letter;
+        };
+        fiber a{enter, 'a'};
+        fiber b{enter, 'b'};
+        this_fiber::sleep_for(1s);
+        CHECK(log.empty());
+        holder.cancel();
+        a.join();
+        b.join();
+        CHECK(log == "ab");
+    });
+}
+
+TEST_CASE("a mutex whose holder fails goes to the next through the holder's unwinding") {
+    testing::run([] {
+        mutex door;
+        bool entered = false;
+        fiber holder{[&] {
+            std::scoped_lock lock{door};
+            this_fiber::sleep_for(1s);
+            throw 1;
+        }};
+        fiber next{[&] {
+            std::scoped_lock lock{door};
+            entered = true;
+        }};
+        CHECK_THROWS_AS(holder.join(), int);
+        next.join();
+        CHECK(entered);
+    });
+}
+
+TEST_CASE("fibers of two hubs and a plain thread take turns with one mutex, and no count is lost") {
+    constexpr int turns = 2000;
+    mutex door;
+    long count = 0; // not atomic: the mutex guards it
+    auto work = [&] {
+        for (int i = 0; i < turns; ++i) {
+            std::scoped_lock lock{door};
+            ++count;
+            if (i % 64 == 0)
+                this_fiber::yield();
+        }
+    };
+    auto hub = [&] {
+        coir::run([&] {
+            fiber a{work};
+            fiber b{work};
+            a.join();
+            b.join();
+        });
+    };
+    std::thread plain{work};
+    std::thread other_hub{hub};
+    hub();
+    plain.join();
+    other_hub.join();
+    CHECK(count == 5L * turns);
+}
+
+TEST_CASE("a mutex is the plain thread's that locked it, too") {
+    mutex door;
+    std::scoped_lock lock{door};
+    CHECK_THROWS_AS(door.lock(), std::system_error);
+    bool taken = true;
+    std::thread{[&] { taken = door.try_lock(); }}.join();
+    CHECK(!taken);
+}
+
+TEST_SUITE_END();
