@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: BSL-1.0
+#include <coir/fiber.hpp>
+#include <coir/testing.hpp>
+
+#include <stdexcept>
+
+int main()
+{
+    coir::testing::run([] {
+        coir::fiber{{.name = "stray"}, [] { throw std::runtime_error{"nobody hears this"}; }}.detach();
+        coir::this_fiber::yield();
+    });
+}
