@@ -1,0 +1,417 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSL-1.0
+"""examples_test.py DIRECTORY [--test-case=PATTERN]: runs the examples that are in DIRECTORY."""
+import fnmatch
+import os
+import pathlib
+import pty
+import re
+import resource
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import xml.etree.ElementTree
+
+from servers import Servers, body_of
+
+MODES = ["sequential", "threads", "fibers"]
+patience = 60  # seconds until a program that hangs is ended; nothing is measured with it
+
+programs = pathlib.Path()
+servers = None
+
+
+def run(name, *arguments, **options):
+    if "input" not in options:
+        options["stdin"] = subprocess.DEVNULL
+    return subprocess.run(
+        [programs / name, *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=patience, env=servers.environment, **options)
+
+
+def fetch(*arguments, **options):
+    return run("fetch", *arguments, **options)
+
+
+def rows(result):
+    """The table's lines by mode, each a dictionary by column."""
+    lines = result.stdout.splitlines()
+    heading = next(i for i, line in enumerate(lines) if line.startswith("mode "))
+    columns = re.split(r"  +", lines[heading])
+    found = {}
+    for line in lines[heading + 1:]:
+        cells = re.split(r"  +", line.replace(" *", "  ", 1) if line.startswith("sequential *") else line)
+        if len(cells) != len(columns):
+            break
+        found[cells[0]] = dict(zip(columns, cells))
+    return found
+
+
+def complaints(result):
+    """What the standard error says of each URL."""
+    found = {}
+    for line in result.stderr.splitlines():
+        url, reason = re.fullmatch(r"fetch: (.+?): ((?! ).*)", line).groups()
+        found.setdefault(url, []).append(reason)
+    return found
+
+
+class Directory(unittest.TestCase):
+    """Tests that want a directory of their own."""
+
+    def setUp(self):
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.directory = pathlib.Path(temporary.name)
+        self.out = self.directory / "out"
+
+    def bodies(self):
+        return {int(file.name.split("-")[0]): file.read_bytes() for file in self.out.iterdir()}
+
+
+class Experiment(Directory):
+    def test_all_modes(self):
+        """fetch without a URL compares the modes, and each receives the same bytes"""
+        result = fetch("--requests", 60, "--sample", 5, "--concurrency", 60)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(result.stderr, "")
+        table = rows(result)
+        self.assertEqual(list(table), MODES)
+        self.assertEqual([table[mode]["requests"] for mode in MODES], ["5", "60", "60"])
+        self.assertEqual([table[mode]["failed"] for mode in MODES], ["0"] * 3)
+        self.assertEqual(table["threads"]["bytes"], table["fibers"]["bytes"])
+        self.assertIn("Each URL gave the same number of bytes in every mode.", result.stdout)
+        self.assertIn("measured on 5 requests only", result.stdout)
+
+    def test_threads(self):
+        """fetch in fibers has one OS thread, and in threads many"""
+        table = rows(fetch("--requests", 50, "--sample", 1))
+        self.assertEqual(table["fibers"]["threads"], "1")
+        self.assertEqual(table["sequential"]["threads"], "1")
+        self.assertGreater(int(table["threads"]["threads"]), 1)
+
+    def test_sequential_alone(self):
+        """fetch in sequential mode alone makes every request"""
+        self.assertEqual(rows(fetch("--mode", "sequential", "--requests", 3))["sequential"]["requests"], "3")
+
+    def test_few_descriptors(self):
+        """fetch makes do with the descriptors it may have, and says so"""
+        def limit():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        result = fetch("--mode", "fibers", "--requests", 20, preexec_fn=limit)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertRegex(result.stderr, r"^fetch: \d+ at once instead of 20: the limit of open files is 64")
+        self.assertEqual(rows(result)["fibers"]["failed"], "0")
+
+    def test_plot(self):
+        """fetch draws its figures as SVG"""
+        plot = self.directory / "plot.svg"
+        result = fetch("--requests", 5, "--sample", 1, "--plot", plot)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        svg = xml.etree.ElementTree.parse(plot).getroot()
+        bars = [bar.get("class") for bar in svg.iter("{http://www.w3.org/2000/svg}rect") if bar.get("class")]
+        self.assertEqual(bars, MODES * 4)
+
+    def test_plot_fails(self):
+        """fetch says when the plot cannot be written"""
+        plot = self.directory / "missing" / "plot.svg"
+        result = fetch("--mode", "fibers", "--requests", 1, "--plot", plot)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(f"fetch: cannot write {plot}: No such file or directory", result.stderr)
+        result = fetch("--mode", "fibers", "--requests", 1, "--plot", "/dev/full")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("fetch: cannot write /dev/full: No space left on device", result.stderr)
+
+
+class Urls(Directory):
+    def test_content(self):
+        """fetch writes what the server sent, in every mode"""
+        paths = [f"/{size}/page" for size in [0, 1, 100, 5_000, 300_000, 3_000_000]]
+        for mode in MODES + ["all"]:
+            with self.subTest(mode):
+                result = fetch("--mode", mode, "--out", self.out, *[servers.good + path for path in paths])
+                self.assertEqual((result.returncode, result.stderr), (0, ""))
+                self.assertEqual(self.bodies(), {i + 1: body_of(path) for i, path in enumerate(paths)})
+                for row in rows(result).values():
+                    self.assertEqual(row["bytes"], f"{sum(len(body_of(path)) for path in paths):,}")
+
+    def test_more_than_workers(self):
+        """fetch comes to every URL of a list longer than its concurrency"""
+        paths = [f"/{100 + number}/x" for number in range(50)]
+        for mode in MODES:
+            with self.subTest(mode):
+                result = fetch("-m", mode, "-c", 3, "-o", self.out, *[servers.good + path for path in paths])
+                self.assertEqual((result.returncode, result.stderr), (0, ""))
+                self.assertEqual(self.bodies(), {i + 1: body_of(path) for i, path in enumerate(paths)})
+
+    def test_bad(self):
+        """fetch gives each bad URL one line with the reason, and goes on with the others"""
+        reasons = {
+            servers.refused + "/": "Connection refused",
+            "http://no-such-host.invalid/": "Could not resolve host: no-such-host.invalid",
+            "http://[bad/": "URL using bad/illegal format",
+            "not a url": "URL using bad/illegal format",
+            "http://127.0.0.1:99999/": "URL using bad/illegal format",
+            "file:///etc/hostname": 'Protocol "file" not supported',
+            servers.silent + "/": "timed out",
+            servers.good + "/hangup": "transfer closed with 900 bytes remaining to read",
+            servers.good + "/reset": "reset by peer|Empty reply",
+            servers.good + "/missing": "404",
+            servers.good + "/broken": "500",
+            servers.good + "/circle": "Maximum .* redirects followed",
+            "http://255.255.255.255/": "unreachable|Permission denied|Couldn't connect",
+        }
+        good = [servers.good + "/1000/first", servers.good + "/2000/last"]
+        for mode in MODES:
+            with self.subTest(mode):
+                result = fetch("-m", mode, "-t", "500ms", "-o", self.out, good[0], *reasons, good[1])
+                self.assertEqual(result.returncode, 1)
+                said = complaints(result)
+                self.assertEqual(sorted(said), sorted(reasons))
+                for url, reason in reasons.items():
+                    self.assertEqual(len(said[url]), 1)
+                    self.assertRegex(said[url][0], reason)
+                self.assertEqual(self.bodies(), {1: body_of("/1000/first"), len(reasons) + 2: body_of("/2000/last")})
+                self.assertEqual(rows(result)[mode]["failed"], str(len(reasons)))
+
+    def test_bad_in_all_modes(self):
+        """fetch says in which mode a URL failed where it runs several"""
+        result = fetch("-m", "all", servers.refused)
+        self.assertEqual(result.returncode, 1)
+        for mode in MODES:
+            self.assertRegex(result.stderr, rf"fetch: {servers.refused}: .*Connection refused\) \({mode}\)")
+
+    def test_many_silent(self):
+        """fetch ends many transfers that time out at once"""
+        result = fetch("-t", "300ms", *[f"{servers.silent}/{n}" for n in range(40)], f"{servers.good}/10/x")
+        self.assertEqual(result.returncode, 1)
+        self.assertEqual(result.stderr.count("timed out"), 40)
+        self.assertEqual(rows(result)["fibers"]["failed"], "40")
+
+    def test_redirect(self):
+        """fetch follows redirections"""
+        result = fetch("-o", self.out, servers.good + "/redirect")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertEqual(self.bodies(), {1: body_of("/100/moved")})
+
+    def test_file(self):
+        """fetch reads lists of URLs, without blank lines and comments"""
+        text = f"# pages\n\n  {servers.good}/10/a  \r\n\t\n{servers.good}/20/b\n   # more\n{servers.good}/30/c"
+        expected = {i + 1: body_of(path) for i, path in enumerate(["/10/a", "/20/b", "/30/c"])}
+        list_file = self.directory / "urls"
+        list_file.write_bytes(text.encode())
+        result = fetch("-f", list_file, "-o", self.out)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertEqual(self.bodies(), expected)
+        result = fetch("-f", "-", "-o", self.out, input=text)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertEqual(self.bodies(), expected)
+
+    def test_names(self):
+        """fetch keeps files inside of the directory, whatever the URL, and apart for the same URL"""
+        urls = [servers.good + "/10/?escape=../../../a&b=/c", servers.good + "/10/x", servers.good + "/10/x",
+                servers.good + "/10/" + "long" * 200]
+        result = fetch("-o", self.out, "--", *urls)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertEqual(sorted(self.bodies()), [1, 2, 3, 4])
+        self.assertEqual([each.name for each in self.directory.iterdir()], ["out"])
+        for each in self.out.iterdir():
+            self.assertRegex(each.name, r"^[A-Za-z0-9._-]{1,140}$")
+
+    def test_control_characters(self):
+        """fetch does not pass on control characters of a URL"""
+        result = fetch("http://\x1b[31mred\x07/")
+        self.assertEqual(result.returncode, 1)
+        self.assertNotRegex(result.stdout + result.stderr, r"[\x00-\x09\x0b-\x1f]")
+
+    def test_directory_fails(self):
+        """fetch says when it cannot make its directory"""
+        obstacle = self.directory / "file"
+        obstacle.touch()
+        result = fetch("-o", obstacle / "out", servers.good + "/10/x")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(f"fetch: cannot create {obstacle}/out: Not a directory", result.stderr)
+
+    def test_write_fails(self):
+        """fetch reports a body that could not be written, and removes what there is of it"""
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+        for mode in MODES:
+            with self.subTest(mode):
+                urls = [servers.good + path for path in ["/9000/small", "/200000/large", "/10/tiny"]]
+                result = fetch("-m", mode, "-o", self.out, *urls, preexec_fn=limit, restore_signals=False)
+                self.assertEqual(result.returncode, 1)
+                self.assertEqual(list(complaints(result)), [urls[1]])
+                self.assertRegex(complaints(result)[urls[1]][0], "cannot write .*/0002-.*: File too large")
+                self.assertEqual(sorted(self.bodies()), [1, 3])
+
+    def test_create_fails(self):
+        """fetch reports a file that could not be created"""
+        fetch("-o", self.out, servers.good + "/10/x")
+        (file,) = self.out.iterdir()
+        file.unlink()
+        file.mkdir()
+        result = fetch("-o", self.out, servers.good + "/10/x")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(f"cannot create {file}: Is a directory", result.stderr)
+        self.assertEqual(list(self.out.iterdir()), [file])
+
+    def test_killed(self):
+        """fetch reports every URL that is left when the process that fetches dies"""
+        urls = [servers.good + "/10/x", servers.silent + "/1", servers.silent + "/2"]
+        with subprocess.Popen([programs / "fetch", *urls], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              env=servers.environment) as parent:
+            os.kill(self.wait_for_child(parent.pid), signal.SIGKILL)
+            _, errors = parent.communicate(timeout=patience)
+            self.assertEqual(parent.returncode, 1)
+            for url in urls[1:]:
+                self.assertIn(f"fetch: {url}: the process that fetches ended early (Killed)", errors)
+
+    def wait_for_child(self, parent):
+        while True:
+            for child in pathlib.Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+                if "--measure" in pathlib.Path(f"/proc/{child}/cmdline").read_text():
+                    return int(child)
+            time.sleep(0.005)
+
+    def test_orphan(self):
+        """fetch leaves no process behind when it is killed"""
+        with subprocess.Popen([programs / "fetch", "-m", "fibers", "--requests", "100", "-c", "1"],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=servers.environment) as parent:
+            self.wait_for_child(parent.pid)
+            parent.kill()
+            # The server and the child that fetches share these; the end of file comes when they have ended, too.
+            parent.stdout.read()
+
+
+class CommandLine(Directory):
+    def test_usage(self):
+        """fetch refuses a command line that makes no sense, with a message and status 2"""
+        empty = self.directory / "empty"
+        empty.write_text("# nothing\n\n")
+        for arguments, message in [
+            (["--mode", "magic"], "magic not in {all,fibers,sequential,threads}"),
+            (["--timeout", "10"], "'10' is not a duration like 10s, 500ms or 2m"),
+            (["--timeout", "soon"], "'soon' is not a duration"),
+            (["--timeout", "1.2.3s"], "'1.2.3s' is not a duration"),
+            (["--timeout", "-1s"], "'-1s' is not a duration"),
+            (["--timeout", "0s"], "'0s' is not between 1ms and a day"),
+            (["--concurrency", "0"], "Value 0 not in range"),
+            (["--concurrency", "many"], "many"),
+            (["--requests", "-5"], "--requests"),
+            (["--requests", "5", "http://127.0.0.1/"], "--requests is for the experiment"),
+            (["--frobnicate"], "--frobnicate"),
+            (["-f", self.directory / "none"], "No such file or directory"),
+            (["-f", self.directory], "Is a directory"),
+            (["-f", empty], "there is no URL in"),
+            (["-f"], "-f"),
+        ]:
+            with self.subTest(arguments):
+                result = fetch(*arguments)
+                self.assertEqual(result.returncode, 2, result.stderr)
+                self.assertIn(message, result.stderr)
+                self.assertEqual(result.stdout, "")
+
+    def test_help(self):
+        """fetch explains itself"""
+        result = fetch("--help")
+        self.assertEqual(result.returncode, 0)
+        for option in ["--mode", "--concurrency", "--timeout", "--out", "--plot", "--file", "Exit status"]:
+            self.assertIn(option, result.stdout)
+
+    def test_durations(self):
+        """fetch takes durations in milliseconds, seconds and minutes"""
+        for text in ["500ms", "10s", "0.5s", "2m"]:
+            self.assertEqual(fetch("-t", text, servers.good + "/10/x").returncode, 0)
+
+    def test_pipe(self):
+        """fetch writes plain lines where its output is not a terminal"""
+        result = fetch("--requests", 20, "--sample", 2)
+        self.assertNotRegex(result.stdout + result.stderr, r"[^\n\x20-\x7e]")
+
+    def test_terminal(self):
+        """fetch shows progress on a terminal, and wipes it out at the end"""
+        ours, theirs = pty.openpty()
+        try:
+            process = subprocess.Popen([programs / "fetch", "-m", "fibers", "--requests", "20", "-c", "4"],
+                                       stdout=subprocess.DEVNULL, stderr=theirs, env=servers.environment | {"TERM": "xterm"})
+            os.close(theirs)
+            shown = b""
+            while select.select([ours], [], [], patience)[0]:
+                try:
+                    data = os.read(ours, 4096)
+                except OSError:  # nobody has the other side open any more
+                    break
+                shown += data
+            self.assertEqual(process.wait(patience), 0)
+        finally:
+            os.close(ours)
+        self.assertIn("of 20".encode(), shown)
+        self.assertIn("\u2591".encode(), shown)
+        self.assertTrue(shown.endswith(b"\r\x1b[K"), shown)
+
+    def test_output_fails(self):
+        """fetch says when its table cannot be written"""
+        with open("/dev/full", "w") as full:
+            result = subprocess.run([programs / "fetch", servers.good + "/10/x"], stdout=full, stderr=subprocess.PIPE,
+                                    text=True, timeout=patience, env=servers.environment)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("No space left on device", result.stderr)
+
+
+class Others(unittest.TestCase):
+    def test_tutorial(self):
+        """the programs of the tutorial print what it says"""
+        for name, expected in [
+            ("01_first_fibers", "this runs in a fiber\nand so does this, 100 ms later\n"),
+            ("02_spawn_and_join", "tea: on\neggs: on\ntea: done\neggs: done\nbreakfast\n"),
+            ("04_channel", "fibers\ntalk\nthrough\nchannels\n"),
+        ]:
+            with self.subTest(name):
+                result = run(name)
+                self.assertEqual((result.returncode, result.stdout, result.stderr), (0, expected, ""))
+
+    def test_two_pages(self):
+        """the tutorial's pages are fetched at once, in any order"""
+        result = run("03_two_pages", servers.good + "/1000/a", servers.good + "/2000/b", servers.refused)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertEqual(sorted(result.stdout.splitlines()), sorted([
+            f"{servers.good}/1000/a: 1000 bytes", f"{servers.good}/2000/b: 2000 bytes",
+            f"{servers.refused}: Couldn't connect to server"]))
+
+    def test_cpu_bound(self):
+        """cpu_bound compares five ways to compute, which all give the same"""
+        result = run("cpu_bound", "--work", 1, "--tasks", 3)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        for name in ["sequential", "fibers", "threads", "fibers, coir::offload", "processes"]:
+            self.assertRegex(result.stdout, rf"(?m)^{name} +\d+\.\d+ s +\d+\.\d+x")
+        self.assertEqual(run("cpu_bound", "--work", "much").returncode, 2)
+
+
+def main():
+    global programs, servers
+    programs = pathlib.Path(sys.argv[1]).resolve()
+    patterns = [pattern for argument in sys.argv[2:] if argument.startswith("--test-case=")
+                for pattern in argument.split("=", 1)[1].split(",")]
+
+    def tests(suite):
+        for each in suite:
+            yield from tests(each) if isinstance(each, unittest.TestSuite) else [each]
+
+    every = list(tests(unittest.defaultTestLoader.loadTestsFromModule(sys.modules[__name__])))
+    wanted = [test for test in every if not patterns or any(
+        fnmatch.fnmatch((test.shortDescription() or "").lower(), pattern.lower()) for pattern in patterns)]
+    with Servers() as servers:
+        result = unittest.TextTestRunner().run(unittest.TestSuite(wanted))
+    failed = len({str(getattr(test, "test_case", test)) for test, _ in result.failures + result.errors})
+    print(f"[doctest] test cases: {len(wanted)} | {len(wanted) - failed} passed | {failed} failed | "
+          f"{len(every) - len(wanted)} skipped")
+    return 1 if failed else 0
+
+
+sys.exit(main())
