@@ -6,9 +6,7 @@
 
 #include <coir/fiber_group.hpp>
 
-#include <algorithm>
 #include <cstdio>
-#include <cstring>
 #include <mutex>
 #include <new>
 #include <stdexcept>
@@ -56,8 +54,7 @@ fiber_state::fiber_state(scheduler& on, stack_pool& pool, stack_memory memory, s
                          const fiber_options& options, const fiber_entry& entry) noexcept
     : hub{on}, id{new_id()}, stack{memory, top, &run, this}, pool_{pool}, memory_{memory}, entry_{entry}
 {
-    const auto length = std::min(options.name.size(), sizeof name - 1);
-    std::memcpy(name, options.name.data(), length);
+    options.name.copy(name, sizeof name - 1);
 }
 
 void fiber_state::release() noexcept
