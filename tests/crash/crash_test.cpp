@@ -79,14 +79,14 @@ ending run(const std::string& program, std::vector<std::string> environment = {}
 }
 
 /// It must end by SIGABRT, and have said each of these.
-void aborts_with(const std::string& program, std::initializer_list<const char*> words)
+void aborts_with(const std::string& program, std::initializer_list<std::string> words)
 {
     const auto [status, said] = run(program);
     CAPTURE(program);
     CAPTURE(said);
     CHECK(WIFSIGNALED(status));
     CHECK(WTERMSIG(status) == SIGABRT);
-    for (const char* part : words) {
+    for (const auto& part : words) {
         CAPTURE(part);
         CHECK(said.find(part) != std::string::npos);
     }
