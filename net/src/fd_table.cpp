@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "fd_table.hpp"
 
+#include <limits>
+#include <memory>
 #include <new>
 
 namespace coir::net {
@@ -28,6 +30,11 @@ fd_entry* fd_table::find_or_make(int descriptor) noexcept
             delete made; // another thread was first
     }
     return &found->entries[number % page_entries];
+}
+
+void fd_table::start_over_in_child() noexcept
+{
+    for_each(0, std::numeric_limits<std::size_t>::max(), [](int, fd_entry& entry) { std::construct_at(&entry); });
 }
 
 } // namespace coir::net

@@ -46,6 +46,8 @@ public:
     fd_entry* find_or_make(int descriptor) noexcept;
     /// Calls `visit(descriptor, entry)` for the entries from `first` to `last`.
     template <class Visit> void for_each(std::size_t first, std::size_t last, Visit&& visit);
+    /// After a fork: whoever held a lock or waited is not there any more.
+    void start_over_in_child() noexcept;
 
 private:
     static constexpr std::size_t page_entries = 1024;

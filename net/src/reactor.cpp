@@ -3,11 +3,14 @@
 
 #include <coir/asio.hpp>
 
+#include <pthread.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <limits>
 #include <system_error>
+#include <utility>
 
 namespace coir::net {
 
@@ -28,10 +31,20 @@ int make_epoll()
     return descriptor;
 }
 
+/// A forked child shares the parent's epoll instances, and what it removes from them is lost to the parent. So it
+/// forgets them: nobody watches anything there yet.
+void forget_in_children()
+{
+    static const int registered =
+        ::pthread_atfork(nullptr, nullptr, [] { fd_table::instance().start_over_in_child(); });
+    static_cast<void>(registered);
+}
+
 } // namespace
 
-reactor::reactor() : epoll_{this_hub_io_context(), make_epoll()}
+reactor::reactor() : epoll_{this_hub_io_context(), make_epoll()}, process_{::getpid()}
 {
+    forget_in_children();
     wait_for_events();
 }
 
@@ -58,10 +71,12 @@ int reactor::watch(int descriptor, fd_entry& entry) noexcept
     if (entry.watcher)
         return 0;
     epoll_event event{.events = everything, .data = {.u64 = tag(descriptor, entry.generation)}};
+    const int before = errno;
     if (::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, descriptor, &event) != 0) {
         // Closed behind our back while a duplicate kept the file open, and now the same pair again: take it over.
         if (errno != EEXIST || ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_MOD, descriptor, &event) != 0)
-            return errno;
+            return std::exchange(errno, before);
+        errno = before;
     }
     entry.watcher = this;
     entry.watched.store(true, std::memory_order_relaxed);
@@ -78,6 +93,11 @@ void reactor::forget(int descriptor, fd_entry& entry) noexcept
     // epoll may have reported events for the file that had this number, which nobody has looked at yet. A new
     // generation makes them miss instead of waking the number's next owner.
     ++entry.generation;
+}
+
+bool reactor::belongs_to_this_process() const noexcept
+{
+    return ::getpid() == process_;
 }
 
 void reactor::wait_for_events()

@@ -13,6 +13,8 @@
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 
+#include <sys/types.h>
+
 namespace coir::net {
 
 class reactor final : public hub_object {
@@ -24,16 +26,22 @@ public:
     /// The calling hub's.
     static reactor& of_this_hub();
 
-    /// Registers the descriptor, if no reactor watches it. The caller holds the entry's lock. Returns 0 or an errno.
+    /// Registers the descriptor, if no reactor watches it. The caller holds the entry's lock. Returns 0 or an errno
+    /// value.
     int watch(int descriptor, fd_entry& entry) noexcept;
     /// The caller holds the entry's lock, and the entry's watcher is this.
     void forget(int descriptor, fd_entry& entry) noexcept;
+
+    /// Whether the caller is in the process that made it, and not in a child between vfork and exec, which shares this
+    /// memory and closes descriptors of its own.
+    bool belongs_to_this_process() const noexcept;
 
 private:
     void wait_for_events();
     void take_events() noexcept;
 
     boost::asio::posix::stream_descriptor epoll_;
+    pid_t process_;
 };
 
 } // namespace coir::net

@@ -21,9 +21,10 @@ static_assert(EPOLLIN == POLLIN && EPOLLOUT == POLLOUT && EPOLLPRI == POLLPRI &&
 
 namespace {
 
+/// Errors and hang-ups always count, even for who asks for nothing else.
 std::uint32_t epoll_events(short events) noexcept
 {
-    auto result = static_cast<std::uint32_t>(static_cast<unsigned short>(events));
+    auto result = static_cast<std::uint32_t>(static_cast<unsigned short>(events)) | EPOLLERR | EPOLLHUP;
     if (events & POLLRDNORM)
         result |= EPOLLIN;
     if (events & POLLWRNORM)
@@ -45,7 +46,7 @@ wait_status status_of(wake_cause cause) noexcept
 void close_entry(int descriptor, fd_entry& entry) noexcept
 {
     wait_queue::guard held{entry.guard};
-    if (!entry.watcher)
+    if (!entry.watcher || !entry.watcher->belongs_to_this_process())
         return;
     entry.watcher->forget(descriptor, entry);
     entry.waiters.notify_if(held, [](waiter& member) { return static_cast<fd_waiter&>(member).closed = true; });
@@ -96,8 +97,11 @@ private:
         for (std::size_t i = 0; i < descriptors_.size(); ++i) {
             if (descriptors_[i].fd < 0)
                 continue;
-            if (const auto status = enlist(descriptors_[i], places_[i]); status != wait_status::ready)
+            if (const auto status = enlist(descriptors_[i], places_[i]); status != wait_status::ready) {
+                if (status == wait_status::closed)
+                    descriptors_[i].revents = POLLNVAL;
                 return status;
+            }
         }
         return wait_status::ready;
     }
