@@ -52,32 +52,41 @@ inline bool would_block(int error) noexcept
     return error == EAGAIN; // EWOULDBLOCK is the same number on Linux
 }
 
-/// `try_once` is the call in a form that does not block.
+/// `try_once` is the call in a form that does not block. As with the kernel's own, success leaves errno alone.
 template <class Call> auto blocking(int descriptor, direction way, Call&& try_once) noexcept
 {
+    const int before = errno;
     auto result = try_once();
     if (result != -1 || !would_block(errno)) [[likely]]
         return result;
     for (blocked_call call{descriptor, way}; call.wait();) {
         result = try_once();
         if (result != -1 || !would_block(errno))
-            return result;
+            break;
     }
+    if (result != -1)
+        errno = before;
     return result;
 }
 
 /// As blocking, for a call that goes on until all of `size` is done: `try_from(offset)` does what it can from there.
-/// Returns the whole size, or what was done before an end of file or an error, as the kernel does.
+/// Returns the whole size, or what was done before an end of file or an error, as the kernel does. From 0, which
+/// `try_from` may also return to stop, it does not go on.
 template <class Call> ssize_t blocking_all(int descriptor, direction way, size_t size, Call&& try_from) noexcept
 {
+    const int before = errno;
     size_t done = 0;
     for (blocked_call call{descriptor, way};;) {
         const ssize_t result = try_from(done);
         if (result > 0)
             done += static_cast<size_t>(result);
         const bool go_on = result > 0 ? done < size : result == -1 && would_block(errno) && call.wait();
-        if (!go_on)
-            return done > 0 ? static_cast<ssize_t>(done) : result;
+        if (go_on)
+            continue;
+        if (done == 0)
+            return result;
+        errno = before;
+        return static_cast<ssize_t>(done);
     }
 }
 
