@@ -8,6 +8,8 @@
 #include <fcntl.h>
 #include <sys/time.h>
 
+#include <algorithm>
+
 namespace coir {
 
 namespace {
@@ -26,44 +28,66 @@ int start_connecting(int fd, int flags, const sockaddr* address, socklen_t size)
     return result;
 }
 
-int finish_connecting(int fd) noexcept
+/// The outcome is fetched by connecting again: that is what puts the kernel's socket into the state in which a blocking
+/// connect leaves it. (Asking for SO_ERROR would take the error and leave the socket half way.)
+int finish_connecting(int fd, int flags, const sockaddr* address, socklen_t size) noexcept
 {
-    blocked_call call{fd, direction::write};
-    if (!call.wait()) {
-        if (would_block(errno)) // SO_SNDTIMEO ran out: connect(2) has its own word for that
-            errno = EINPROGRESS;
-        return -1;
-    }
-    int error = 0;
-    socklen_t size = sizeof error;
-    if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
-        return -1;
-    if (error == 0) {
-        // Woken, but by what? Still on its way if there is neither an error nor a peer.
-        sockaddr_storage peer;
-        socklen_t peer_size = sizeof peer;
-        if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &peer_size) == 0)
+    const int on_time_out = errno; // SO_SNDTIMEO ran out: EINPROGRESS, or EALREADY in a second call
+    for (blocked_call call{fd, direction::write}; call.wait();) {
+        const int result = start_connecting(fd, flags, address, size);
+        if (result == 0 || errno == EISCONN)
             return 0;
-        return errno == ENOTCONN ? finish_connecting(fd) : -1;
+        if (errno != EINPROGRESS && errno != EALREADY)
+            return result;
     }
-    errno = error;
+    if (would_block(errno))
+        errno = on_time_out;
     return -1;
+}
+
+/// A Unix socket whose peer has no room in its backlog. The kernel tells nobody when there is: try again, now and then.
+int connect_when_there_is_room(int fd, int flags, const sockaddr* address, socklen_t size) noexcept
+{
+    timeval limit{};
+    socklen_t limit_size = sizeof limit;
+    ::getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, &limit_size);
+    const auto deadline =
+        limit.tv_sec || limit.tv_usec
+            ? deadline_after(std::chrono::seconds{limit.tv_sec} + std::chrono::microseconds{limit.tv_usec})
+            : never;
+    for (auto pause = std::chrono::microseconds{100};; pause = std::min(2 * pause, std::chrono::microseconds{10'000})) {
+        const auto look = std::min(deadline, clock::now() + pause);
+        auto status = net::wait_ready(fd, 0, look); // for nothing but a close, a cancellation, and the time
+        while (status == net::wait_status::ready)   // once, on account of its hang-up: it has no peer yet
+            status = net::wait_ready(fd, 0, look);
+        if (status == net::wait_status::unsupported)
+            return on_helper([&] { return libc.connect(fd, address, size); });
+        if (status != net::wait_status::timed_out) {
+            errno = error_of(status, EAGAIN);
+            return -1;
+        }
+        const int result = start_connecting(fd, flags, address, size);
+        if (result == 0 || !would_block(errno) || clock::now() >= deadline)
+            return result;
+    }
 }
 
 int connect_in_fiber(int fd, const sockaddr* address, socklen_t size) noexcept
 {
+    const int before = errno;
     const int flags = ::fcntl(fd, F_GETFL);
     if (flags < 0 || flags & O_NONBLOCK)
         return libc.connect(fd, address, size);
-    const int result = start_connecting(fd, flags, address, size);
+    int result = start_connecting(fd, flags, address, size);
     if (result == 0)
         return 0;
     // A second connect while the first is on its way waits for it, in blocking mode.
     if (errno == EINPROGRESS || errno == EALREADY)
-        return finish_connecting(fd);
-    // A Unix socket whose peer has no room in its backlog: nothing to poll for, only the blocking call waits.
-    if (would_block(errno))
-        return on_helper([&] { return libc.connect(fd, address, size); });
+        result = finish_connecting(fd, flags, address, size);
+    else if (would_block(errno))
+        result = connect_when_there_is_room(fd, flags, address, size);
+    if (result == 0)
+        errno = before;
     return result;
 }
 
@@ -93,8 +117,18 @@ template <class Accept> int accept_announced(int fd, Accept&& genuine) noexcept
     return result;
 }
 
+/// On what does not listen, accept does not wait but fails, each kind in its own way.
+bool listens(int fd) noexcept
+{
+    int answer = 0;
+    socklen_t size = sizeof answer;
+    return ::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &answer, &size) == 0 && answer;
+}
+
 template <class Accept> int accept_in_fiber(int fd, Accept&& genuine) noexcept
 {
+    if (!listens(fd))
+        return genuine();
     return blocking(fd, direction::read, [&] {
         if (something_to_accept(fd))
             return accept_announced(fd, genuine);
@@ -121,6 +155,8 @@ COIR_INTERPOSE int accept4(int fd, sockaddr* address, socklen_t* size, int flags
 {
     if (outside())
         return libc.accept4(fd, address, size, flags);
+    if (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC))
+        return libc.accept4(fd, address, size, flags); // EINVAL
     return accept_in_fiber(fd, [&] { return libc.accept4(fd, address, size, flags); });
 }
 
