@@ -8,7 +8,9 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
+#include <fcntl.h>
 #include <memory>
 #include <new>
 #include <span>
@@ -58,6 +60,17 @@ bool changes_mask(const sigset_t* mask) noexcept
     for (int signal = 1; signal < NSIG; ++signal)
         if (::sigismember(&current, signal) != ::sigismember(mask, signal))
             return true;
+    return false;
+}
+
+/// Takes a signal that this thread has been sent and that only `mask` lets in: a helper thread would never see it.
+bool takes_pending_signal(const sigset_t* mask) noexcept
+{
+    constexpr timespec no_time{};
+    const int before = errno;
+    if (libc.ppoll(nullptr, 0, &no_time, mask) == -1)
+        return true; // with EINTR
+    errno = before;
     return false;
 }
 
@@ -138,8 +151,29 @@ private:
     std::vector<std::byte> bytes_;
 };
 
+/// The kernel looks at no more descriptors than the process has had room for. That matters because programs pass
+/// getdtablesize(), which may be a million, with sets of FD_SETSIZE.
+int looked_at(int count) noexcept
+{
+    if (count <= FD_SETSIZE)
+        return count;
+    const int before = errno;
+    int room = count;
+    if (const int status = ::open("/proc/self/status", O_RDONLY | O_CLOEXEC); status >= 0) {
+        char text[4096];
+        const auto size = libc.read(status, text, sizeof text - 1);
+        libc.close(status);
+        text[std::max<ssize_t>(size, 0)] = '\0';
+        if (const char* line = std::strstr(text, "\nFDSize:"))
+            room = std::atoi(line + std::strlen("\nFDSize:"));
+    }
+    errno = before;
+    return std::min(count, room);
+}
+
 int select_in_fiber(int count, fd_set* to_read, fd_set* to_write, fd_set* exceptional, clock::time_point deadline)
 {
+    count = looked_at(count);
     const descriptor_set read_set{to_read, count};
     const descriptor_set write_set{to_write, count};
     const descriptor_set exceptional_set{exceptional, count};
@@ -207,8 +241,12 @@ COIR_INTERPOSE int ppoll(pollfd* items, nfds_t count, const timespec* timeout, c
 {
     if (outside() || (timeout && (is_zero(timeout) || !valid(*timeout))))
         return libc.ppoll(items, count, timeout, mask);
-    if (changes_mask(mask))
+    if (changes_mask(mask)) {
+        constexpr timespec no_time{};
+        if (const int answer = libc.ppoll(items, count, &no_time, mask))
+            return answer;
         return on_helper([&] { return libc.ppoll(items, count, timeout, mask); });
+    }
     if (const int answer = libc.poll(items, count, 0))
         return answer;
     return poll_in_fiber(items, count, deadline_in(timeout));
@@ -237,8 +275,11 @@ COIR_INTERPOSE int pselect(int count, fd_set* to_read, fd_set* to_write, fd_set*
 {
     if (outside() || count < 0 || (timeout && !valid(*timeout)))
         return libc.pselect(count, to_read, to_write, exceptional, timeout, mask);
-    if (changes_mask(mask))
+    if (changes_mask(mask)) {
+        if (takes_pending_signal(mask))
+            return -1;
         return on_helper([&] { return libc.pselect(count, to_read, to_write, exceptional, timeout, mask); });
+    }
     try {
         return select_in_fiber(count, to_read, to_write, exceptional, deadline_in(timeout));
     } catch (const std::bad_alloc&) {
@@ -256,8 +297,13 @@ COIR_INTERPOSE int epoll_pwait(int fd, epoll_event* events, int count, int timeo
 {
     if (outside())
         return libc.epoll_pwait(fd, events, count, timeout, mask);
-    if (changes_mask(mask))
+    if (changes_mask(mask)) {
+        if (const int answer = libc.epoll_wait(fd, events, count, 0); answer != 0 || timeout == 0)
+            return answer;
+        if (takes_pending_signal(mask))
+            return -1;
         return on_helper([&] { return libc.epoll_pwait(fd, events, count, timeout, mask); });
+    }
     return epoll_in_fiber(fd, events, count, timeout);
 }
 
