@@ -8,7 +8,10 @@
 #include "on_helper.hpp"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -80,10 +83,12 @@ struct name_lookup {
     int flags;
     int result = 0;
 
-    name_lookup(const sockaddr* of, socklen_t size, socklen_t host_size, socklen_t service_size, int options)
+    /// With what the caller's buffers contain: a look-up that fails may leave them alone, or have filled one.
+    name_lookup(const sockaddr* of, socklen_t size, std::span<const char> host_buffer,
+                std::span<const char> service_buffer, int options)
         : address_size{std::min<socklen_t>(size, sizeof address)},
-          host(host_size),
-          service(service_size),
+          host{host_buffer.begin(), host_buffer.end()},
+          service{service_buffer.begin(), service_buffer.end()},
           flags{options}
     {
         std::memcpy(&address, of, address_size);
@@ -100,14 +105,22 @@ struct name_lookup {
 
 struct host_lookup {
     std::string name;
-    std::vector<char> room;
+    std::vector<char> memory;
+    char* room; ///< at the same distance from an aligned address as the caller's, so that things fall into place alike
+    size_t room_size;
     hostent entry{};
     hostent* found = nullptr;
     int result = 0;
     int error = 0;
 
-    host_lookup(const char* wanted, size_t size) : name{wanted}, room(size) {}
-    void operator()() { result = libc.gethostbyname_r(name.c_str(), &entry, room.data(), room.size(), &found, &error); }
+    host_lookup(const char* wanted, const char* callers, size_t size)
+        : name{wanted},
+          memory(size + alignof(std::max_align_t)),
+          room{memory.data() + reinterpret_cast<std::uintptr_t>(callers) % alignof(std::max_align_t)},
+          room_size{size}
+    {
+    }
+    void operator()() { result = libc.gethostbyname_r(name.c_str(), &entry, room, room_size, &found, &error); }
 };
 
 /// Moves an entry, whose pointers lead into `from`, to `to`.
@@ -163,7 +176,7 @@ COIR_INTERPOSE int getnameinfo(const sockaddr* address, socklen_t size, char* ho
     try {
         wake_cause cause;
         auto done = abandonable<name_lookup>::run_on_helper(
-            name_lookup{address, size, host_size, service ? service_size : 0, flags}, cause);
+            name_lookup{address, size, {host, host_size}, {service, service ? service_size : 0}, flags}, cause);
         if (!done) {
             errno = errno_of(cause);
             return EAI_SYSTEM;
@@ -185,7 +198,7 @@ COIR_INTERPOSE int gethostbyname_r(const char* name, hostent* entry, char* room,
         return libc.gethostbyname_r(name, entry, room, size, found, error);
     try {
         wake_cause cause;
-        auto done = abandonable<host_lookup>::run_on_helper(host_lookup{name, size}, cause);
+        auto done = abandonable<host_lookup>::run_on_helper(host_lookup{name, room, size}, cause);
         if (!done) {
             *found = nullptr;
             *error = NETDB_INTERNAL;
@@ -195,7 +208,7 @@ COIR_INTERPOSE int gethostbyname_r(const char* name, hostent* entry, char* room,
         *error = done->error;
         *found = done->found ? entry : nullptr;
         if (done->found)
-            relocate(*entry, done->room.data(), room, size);
+            relocate(*entry, done->room, room, size);
         return done->result;
     } catch (...) {
         return libc.gethostbyname_r(name, entry, room, size, found, error);
