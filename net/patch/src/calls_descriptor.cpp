@@ -56,8 +56,8 @@ COIR_INTERPOSE int dup3(int source, int target, int flags) noexcept
 
 COIR_INTERPOSE int close_range(unsigned first, unsigned last, int flags) noexcept
 {
-    // With CLOSE_RANGE_CLOEXEC nothing is closed yet.
-    if (first <= last && !(flags & static_cast<int>(CLOSE_RANGE_CLOEXEC))) {
+    // With CLOSE_RANGE_CLOEXEC nothing is closed yet, and with a flag that the kernel does not know nothing at all.
+    if (first <= last && !(static_cast<unsigned>(flags) & ~unsigned{CLOSE_RANGE_UNSHARE})) {
         net::about_to_close_range(first, last);
         forget_kinds(first, last);
     }
