@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "bench.hpp"
+
+#include <boost/fiber/buffered_channel.hpp>
+#include <boost/fiber/fiber.hpp>
+
+int main(int argc, char** argv)
+{
+    const auto count = bench::argument(argc, argv, 1, 5'000'000);
+    boost::fibers::buffered_channel<bench::number> numbers{128};
+    boost::fibers::fiber producer{[&] {
+        for (bench::number i = 1; i <= count; ++i)
+            numbers.push(i);
+        numbers.close();
+    }};
+    bench::stopwatch watch;
+    bench::number sum = 0;
+    for (const auto value : numbers)
+        sum += value;
+    watch.report(count, {{"checked", sum == count * (count + 1) / 2}});
+    producer.join();
+}
