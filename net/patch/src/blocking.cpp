@@ -15,12 +15,14 @@ namespace coir {
 bool blocked_call::begin() noexcept
 {
     begun_ = true;
-    const int flags = ::fcntl(descriptor_, F_GETFL);
-    if (flags < 0)
-        return false;
-    if (flags & O_NONBLOCK) {
-        errno = EAGAIN;
-        return false;
+    if (known_ == may_block::ask) {
+        const int flags = ::fcntl(descriptor_, F_GETFL);
+        if (flags < 0)
+            return false;
+        if (flags & O_NONBLOCK) {
+            errno = EAGAIN;
+            return false;
+        }
     }
     timeval limit{};
     socklen_t size = sizeof limit;

@@ -23,10 +23,16 @@ namespace coir {
 
 enum class direction : std::uint8_t { read, write };
 
+/// Whether the program has left O_NONBLOCK off: mostly asked of the kernel, when it matters.
+enum class may_block : std::uint8_t { ask, yes };
+
 /// A call that would have blocked, and what may end it. Made after its first EAGAIN.
 class blocked_call {
 public:
-    blocked_call(int descriptor, direction way) noexcept : descriptor_{descriptor}, way_{way} {}
+    blocked_call(int descriptor, direction way, may_block known = may_block::ask) noexcept
+        : descriptor_{descriptor}, way_{way}, known_{known}
+    {
+    }
 
     /// Suspends until it makes sense to try again. False: the call fails with errno, which is set.
     bool wait() noexcept;
@@ -36,6 +42,7 @@ private:
 
     int descriptor_;
     direction way_;
+    may_block known_;
     bool begun_ = false;
     clock::time_point deadline_ = never;
 };
@@ -53,13 +60,14 @@ inline bool would_block(int error) noexcept
 }
 
 /// `try_once` is the call in a form that does not block. As with the kernel's own, success leaves errno alone.
-template <class Call> auto blocking(int descriptor, direction way, Call&& try_once) noexcept
+template <class Call>
+auto blocking(int descriptor, direction way, Call&& try_once, may_block known = may_block::ask) noexcept
 {
     const int before = errno;
     auto result = try_once();
     if (result != -1 || !would_block(errno)) [[likely]]
         return result;
-    for (blocked_call call{descriptor, way}; call.wait();) {
+    for (blocked_call call{descriptor, way, known}; call.wait();) {
         result = try_once();
         if (result != -1 || !would_block(errno))
             break;

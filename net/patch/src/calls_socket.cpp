@@ -5,10 +5,13 @@
 #include "libc.hpp"
 #include "on_helper.hpp"
 
+#include <coir/spin_lock.hpp>
+
 #include <fcntl.h>
 #include <sys/time.h>
 
 #include <algorithm>
+#include <mutex>
 
 namespace coir {
 
@@ -100,19 +103,26 @@ bool something_to_accept(int fd) noexcept
     return libc.poll(&one, 1, 0) != 0;
 }
 
-/// Accepts what poll has announced. Another process may be faster; then SO_RCVTIMEO, which accept obeys, ends the call
-/// after one tick of the kernel's clock instead of blocking this thread until somebody connects.
-template <class Accept> int accept_announced(int fd, Accept&& genuine) noexcept
+/// Held while a listener of this process is O_NONBLOCK on our account, and while its flags are read: several hubs may
+/// accept on one.
+constinit spin_lock accept_guard;
+
+int listener_flags(int fd) noexcept
 {
-    timeval set_by_program{};
-    socklen_t size = sizeof set_by_program;
-    const timeval shortest{.tv_sec = 0, .tv_usec = 1};
-    if (::getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &set_by_program, &size) != 0)
-        return genuine();
-    ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &shortest, sizeof shortest);
+    const std::lock_guard held{accept_guard};
+    return ::fcntl(fd, F_GETFL);
+}
+
+/// Accepts what poll has announced, without waiting: another process may be faster, and a call that then waited would
+/// hold this thread until somebody connects. The flag is on for the length of one system call. (A short SO_RCVTIMEO
+/// would do as well, but Linux hands that down to the connections that arrive meanwhile; the flag it does not.)
+template <class Accept> int accept_announced(int fd, int flags, Accept&& genuine) noexcept
+{
+    const std::lock_guard held{accept_guard};
+    ::fcntl(fd, F_SETFL, flags | O_NONBLOCK);
     const int result = genuine();
     const int error = errno;
-    ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &set_by_program, sizeof set_by_program);
+    ::fcntl(fd, F_SETFL, flags);
     errno = error;
     return result;
 }
@@ -129,12 +139,16 @@ template <class Accept> int accept_in_fiber(int fd, Accept&& genuine) noexcept
 {
     if (!listens(fd))
         return genuine();
-    return blocking(fd, direction::read, [&] {
+    const int flags = listener_flags(fd);
+    if (flags < 0 || flags & O_NONBLOCK)
+        return genuine();
+    const auto try_once = [&] {
         if (something_to_accept(fd))
-            return accept_announced(fd, genuine);
+            return accept_announced(fd, flags, genuine);
         errno = EAGAIN;
         return -1;
-    });
+    };
+    return blocking(fd, direction::read, try_once, may_block::yes);
 }
 
 } // namespace
