@@ -254,7 +254,8 @@ COIR_INTERPOSE int ppoll(pollfd* items, nfds_t count, const timespec* timeout, c
 
 COIR_INTERPOSE int select(int count, fd_set* to_read, fd_set* to_write, fd_set* exceptional, timeval* timeout)
 {
-    if (outside() || count < 0 || (timeout && (timeout->tv_sec < 0 || timeout->tv_usec < 0)))
+    const bool at_once = timeout && timeout->tv_sec <= 0 && timeout->tv_usec <= 0;
+    if (outside() || at_once || count < 0 || (timeout && (timeout->tv_sec < 0 || timeout->tv_usec < 0)))
         return libc.select(count, to_read, to_write, exceptional, timeout);
     const auto deadline =
         timeout ? deadline_after(std::chrono::seconds{timeout->tv_sec} + std::chrono::microseconds{timeout->tv_usec})
@@ -273,7 +274,7 @@ COIR_INTERPOSE int select(int count, fd_set* to_read, fd_set* to_write, fd_set* 
 COIR_INTERPOSE int pselect(int count, fd_set* to_read, fd_set* to_write, fd_set* exceptional, const timespec* timeout,
                            const sigset_t* mask)
 {
-    if (outside() || count < 0 || (timeout && !valid(*timeout)))
+    if (outside() || is_zero(timeout) || count < 0 || (timeout && !valid(*timeout)))
         return libc.pselect(count, to_read, to_write, exceptional, timeout, mask);
     if (changes_mask(mask)) {
         if (takes_pending_signal(mask))
