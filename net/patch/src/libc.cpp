@@ -33,6 +33,9 @@ void* libc_symbol::resolve() noexcept
     void* found = version_ ? ::dlvsym(RTLD_NEXT, name_, version_) : nullptr;
     if (!found)
         found = ::dlsym(RTLD_NEXT, name_);
+    if (!found) // loaded after libc, which the self-check is going to say; the first in the order is then the genuine
+                // one
+        found = ::dlsym(RTLD_DEFAULT, name_);
     if (!found) {
         std::fprintf(stderr, "coir: libc has no %s\n", name_);
         std::abort();
