@@ -7,12 +7,15 @@
 #include "lock_deadline.hpp"
 #include "parking_lot.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <limits>
 
 namespace coir {
 
 namespace {
+
+constexpr auto look_again = std::chrono::milliseconds{10};
 
 int timed_lock(pthread_mutex_t* mutex, clockid_t which, const timespec* time) noexcept
 {
@@ -32,9 +35,11 @@ int rwlock_in_fiber(pthread_rwlock_t* lock, clockid_t which, const timespec* tim
     if (!valid_nanoseconds(time))
         return EINVAL;
     const auto deadline = lock_deadline(which, time);
-    const wait_options options{.reason = {"pthread_rwlock", lock}, .deadline = deadline, .interruptible = false};
     while (result == EBUSY) {
-        parking_lot::park(lock, options, [&] { return (result = try_once()) == EBUSY; });
+        // Nobody in this process tells us when another process gives it back: look again.
+        const auto look = lock->__data.__shared ? std::min(deadline, clock::now() + look_again) : deadline;
+        parking_lot::park(lock, {.reason = {"pthread_rwlock", lock}, .deadline = look, .interruptible = false},
+                          [&] { return (result = try_once()) == EBUSY; });
         if (result == EBUSY)
             result = try_once();
         if (result == EBUSY && deadline != never && clock::now() >= deadline)
