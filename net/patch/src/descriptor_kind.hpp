@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 // What a descriptor refers to, as far as trying without blocking goes. Learnt by one fstat at the first read or write
-// in a fiber, and forgotten when the number is closed. A wrong answer, after a close that nobody saw, is noticed by the
-// kernel's own ENOTSOCK and EOPNOTSUPP and put right.
+// in a fiber, and forgotten when the number is closed. After a close that nobody saw, a wrong "socket" or "stream" is
+// noticed by the kernel's own ENOTSOCK and EOPNOTSUPP and put right; a wrong "file" is not, and blocks the thread.
 #include <cstdint>
 
 namespace coir {
