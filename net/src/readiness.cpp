@@ -2,6 +2,7 @@
 #include "fd_table.hpp"
 #include "reactor.hpp"
 
+#include <coir/fiber.hpp>
 #include <coir/net/readiness.hpp>
 
 #include <sys/epoll.h>
@@ -52,9 +53,16 @@ void close_entry(int descriptor, fd_entry& entry) noexcept
     entry.waiters.notify_if(held, [](waiter& member) { return static_cast<fd_waiter&>(member).closed = true; });
 }
 
-/// Null where the hub has none, which is where time is virtual.
+const char* name_of(short events) noexcept
+{
+    return events & POLLIN ? "readable" : events & POLLOUT ? "writable" : "heard from";
+}
+
+/// Null where there is none: on a plain thread, and where time is virtual.
 reactor* reactor_here() noexcept
 {
+    if (!this_fiber::active())
+        return nullptr;
     try {
         return &reactor::of_this_hub();
     } catch (const std::exception&) {
@@ -82,7 +90,7 @@ public:
         auto result = enlisted;
         if (stay || !self_.claim()) // if we cannot have the claim, a wake-up is on its way and must be awaited
             result =
-                status_of(self_.park({.reason = {"descriptor", nullptr, first_descriptor()}, .deadline = deadline}));
+                status_of(self_.park({.reason = {"heard from", nullptr, first_descriptor()}, .deadline = deadline}));
         return leave_all() ? wait_status::closed : result;
     }
 
@@ -174,6 +182,16 @@ void throw_unless_ready(wait_status status, const char* operation)
     }
 }
 
+void wait_for(int descriptor, short events, const char* operation)
+{
+    pollfd one{.fd = descriptor, .events = events, .revents = 0};
+    const int at_most = this_fiber::active() ? 0 : -1; // a plain thread may as well wait here
+    if (::poll(&one, 1, at_most) == 0)
+        throw_unless_ready(wait_ready(descriptor, events), operation);
+    else if (one.revents & POLLNVAL)
+        throw_unless_ready(wait_status::closed, operation);
+}
+
 } // namespace
 
 wait_status wait_ready(int descriptor, short events, clock::time_point deadline) noexcept
@@ -194,7 +212,7 @@ wait_status wait_ready(int descriptor, short events, clock::time_point deadline)
     parking self;
     fd_waiter place{self, epoll_events(events)};
     const auto cause =
-        entry->waiters.wait(held, place, {.reason = {"descriptor", nullptr, descriptor}, .deadline = deadline});
+        entry->waiters.wait(held, place, {.reason = {name_of(events), nullptr, descriptor}, .deadline = deadline});
     return place.closed ? wait_status::closed : status_of(cause);
 }
 
@@ -212,12 +230,12 @@ wait_status wait_any_ready(std::span<pollfd> descriptors, clock::time_point dead
 
 void wait_readable(int descriptor)
 {
-    throw_unless_ready(wait_ready(descriptor, POLLIN), "coir::net::wait_readable");
+    wait_for(descriptor, POLLIN, "coir::net::wait_readable");
 }
 
 void wait_writable(int descriptor)
 {
-    throw_unless_ready(wait_ready(descriptor, POLLOUT), "coir::net::wait_writable");
+    wait_for(descriptor, POLLOUT, "coir::net::wait_writable");
 }
 
 void about_to_close(int descriptor) noexcept

@@ -172,11 +172,12 @@ std::string scheduler::describe() const
             text << ": ready\n";
         } else {
             const auto& [reason, deadline, interruptible] = *fiber->waiting;
-            text << ": waits for " << reason.what;
+            text << ": waits for ";
+            if (reason.descriptor >= 0)
+                text << "descriptor " << reason.descriptor << " to be ";
+            text << reason.what;
             if (reason.object)
                 text << ' ' << reason.object;
-            if (reason.descriptor >= 0)
-                text << " of descriptor " << reason.descriptor;
             const auto age = turn_time_ - fiber->waiting_since;
             text << ", " << std::chrono::duration_cast<std::chrono::milliseconds>(age).count() << " ms";
             if (!interruptible)

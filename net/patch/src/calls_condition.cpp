@@ -43,7 +43,7 @@ int wait_here(pthread_cond_t* condition, pthread_mutex_t* mutex, clock::time_poi
     int result = 0;
     const auto cause = parking_lot::park(
         condition, {.reason = {"pthread_cond", condition}, .deadline = deadline, .interruptible = false},
-        [] { return true; }, [&] { result = any_mutex_unlock(mutex); });
+        [] { return true; }, [&] { return (result = any_mutex_unlock(mutex)) == 0; });
     if (result != 0)
         return result; // not the owner: as pthread_cond_wait reports it
     if (const int locked = any_mutex_lock(mutex))

@@ -61,7 +61,8 @@ long futex_wait(const futex_call& call) noexcept
     bool differs = false;
     const auto cause = parking_lot::park(
         call.word, {.reason = {"futex", call.word}, .deadline = look, .interruptible = false},
-        [&] { return !(differs = __atomic_load_n(call.word, __ATOMIC_SEQ_CST) != call.value); }, [] {}, call.mask());
+        [&] { return !(differs = __atomic_load_n(call.word, __ATOMIC_SEQ_CST) != call.value); }, [] { return true; },
+        call.mask());
     if (differs)
         return fail(EAGAIN);
     return cause == wake_cause::timed_out && look == deadline ? fail(ETIMEDOUT) : 0;
@@ -71,6 +72,9 @@ long futex_wait(const futex_call& call) noexcept
 long futex_wake(const futex_call& call) noexcept
 {
     const auto most = static_cast<std::size_t>(std::max(static_cast<int>(call.value), 0));
+    // Whoever changed the word may have done so with a plain store; the kernel has this barrier too (futex(2) promises
+    // a total order).
+    std::atomic_thread_fence(std::memory_order_seq_cst);
     const auto woken = parking_lot::unpark(call.word, most, call.mask());
     if (woken >= most && most > 0)
         return static_cast<long>(woken);

@@ -59,8 +59,9 @@ private:
     bucket& bucket_;
 };
 
-/// Parks the caller, a fiber or a thread, on `address` if `must_wait()` then still holds; `before_sleep()` is called
-/// when it can be woken already. `must_wait` is called under a spin lock: it tries a lock or reads a word, no more.
+/// Parks the caller, a fiber or a thread, on `address` if `must_wait()` then still holds. `before_sleep()` is called
+/// when it can be woken already; if it returns false the caller does not wait after all. `must_wait` is called under a
+/// spin lock: it tries a lock or reads a word, no more.
 template <class MustWait, class BeforeSleep>
 wake_cause park(const void* address, const wait_options& options, MustWait&& must_wait, BeforeSleep&& before_sleep,
                 std::uint32_t bits = ~0U) noexcept
@@ -74,8 +75,9 @@ wake_cause park(const void* address, const wait_options& options, MustWait&& mus
     parked place{self, address, bits};
     here.queue.push(held, place);
     held.unlock();
-    before_sleep();
-    const auto cause = self.park(options);
+    auto cause = wake_cause::cancelled;
+    if (before_sleep() || !self.claim()) // without the claim, a wake-up is on its way and must be awaited
+        cause = self.park(options);
     if (cause != wake_cause::notified) {
         held.lock();
         here.queue.remove(held, place);
@@ -86,7 +88,7 @@ wake_cause park(const void* address, const wait_options& options, MustWait&& mus
 template <class MustWait>
 wake_cause park(const void* address, const wait_options& options, MustWait&& must_wait) noexcept
 {
-    return park(address, options, must_wait, [] {});
+    return park(address, options, must_wait, [] { return true; });
 }
 
 /// Wakes up to `most` who wait on `address` for one of `bits`. Returns how many. Any thread; never suspends.

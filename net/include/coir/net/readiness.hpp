@@ -14,7 +14,7 @@ enum class wait_status {
     deadline,    ///< a surrounding `timeout` ran out
     cancelled,   ///< the fiber was cancelled
     closed,      ///< somebody closed the descriptor meanwhile
-    unsupported, ///< this descriptor or this runtime cannot be waited on: regular files, virtual time
+    unsupported, ///< it cannot be waited on here: regular files, virtual time, outside of a fiber
 };
 
 /// Suspends the calling fiber until `descriptor` may be ready for one of `events` (POLLIN, POLLOUT, POLLPRI, POLLRDHUP
@@ -26,6 +26,7 @@ wait_status wait_ready(int descriptor, short events, clock::time_point deadline 
 /// closed and 0 in the others: poll again to learn what is ready.
 wait_status wait_any_ready(std::span<pollfd> descriptors, clock::time_point deadline = never) noexcept;
 
+/// Suspends until the descriptor is ready; not at all if it is already. On a plain thread, blocks that.
 /// Throws `cancelled`, `timed_out`, or std::system_error: EBADF if closed meanwhile, EPERM if it cannot be waited on.
 void wait_readable(int descriptor);
 void wait_writable(int descriptor);
