@@ -10,7 +10,7 @@ namespace coir {
 
 /// What one fiber is doing.
 struct fiber_info {
-    enum class state { running, ready, waiting, ended };
+    enum class state { running, ready, waiting };
 
     fiber_id id;
     std::string name;
