@@ -25,7 +25,8 @@ scheduler::scheduler(driver& driver) : driver_{driver}, stacks_{*new stack_pool}
 {
     // With this flag set, libstdc++ takes a short-cut for function-local statics which reports recursion, instead of
     // waiting, when a second fiber meets an initialiser that suspends.
-    __libc_single_threaded = 0;
+    if (__libc_single_threaded) // later hubs only read it, and may do that at the same time
+        __libc_single_threaded = 0;
 }
 
 scheduler::~scheduler()
