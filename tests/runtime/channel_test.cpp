@@ -84,7 +84,7 @@ TEST_CASE("an unbuffered channel serves a receiver that waits without suspending
 
 TEST_CASE("waiting receivers are served in the order of their arrival") {
     testing::run([] {
-        for (std::size_t capacity : {0, 1, 8}) {
+        for (std::size_t capacity : {0U, 1U, 8U}) {
             channel<int> numbers{capacity};
             std::string log;
             auto take = [&](char letter) { log += letter + std::to_string(*numbers.receive()); };
@@ -102,7 +102,7 @@ TEST_CASE("waiting receivers are served in the order of their arrival") {
 
 TEST_CASE("waiting senders are served in the order of their arrival, after what is buffered") {
     testing::run([] {
-        for (std::size_t capacity : {0, 1, 2}) {
+        for (std::size_t capacity : {0U, 1U, 2U}) {
             channel<std::string> words{capacity};
             std::vector<fiber> senders;
             for (int i = 0; i < 6; ++i)
@@ -154,7 +154,7 @@ TEST_CASE("receive_for gives up at its deadline") {
 
 TEST_CASE("send_for gives up at its deadline, and the value was not sent") {
     testing::run([] {
-        for (std::size_t capacity : {0, 1}) {
+        for (std::size_t capacity : {0U, 1U}) {
             channel<int> numbers{capacity};
             for (std::size_t i = 0; i < capacity; ++i)
                 numbers.send(0);
@@ -207,7 +207,7 @@ TEST_CASE("closing wakes receivers with nothing") {
 
 TEST_CASE("closing wakes senders with channel_closed, and their values were not sent") {
     testing::run([] {
-        for (std::size_t capacity : {0, 1}) {
+        for (std::size_t capacity : {0U, 1U}) {
             channel<int> numbers{capacity};
             for (std::size_t i = 0; i < capacity; ++i)
                 numbers.send(0);
@@ -234,7 +234,7 @@ TEST_CASE("closing wakes senders with channel_closed, and their values were not 
 
 TEST_CASE("a sender that is cancelled has not sent") {
     testing::run([] {
-        for (std::size_t capacity : {0, 1}) {
+        for (std::size_t capacity : {0U, 1U}) {
             channel<int> numbers{capacity};
             for (std::size_t i = 0; i < capacity; ++i)
                 numbers.send(0);
@@ -344,7 +344,7 @@ TEST_CASE("a channel destroys the values that nobody received") {
 
 TEST_CASE("many senders and receivers pass every value exactly once, each sender's in order") {
     testing::run([] {
-        for (std::size_t capacity : {0, 1, 7}) {
+        for (std::size_t capacity : {0U, 1U, 7U}) {
             constexpr std::size_t senders = 5;
             constexpr int each = 200;
             channel<std::pair<std::size_t, int>> values{capacity};
@@ -381,7 +381,7 @@ TEST_CASE("many senders and receivers pass every value exactly once, each sender
 }
 
 TEST_CASE("a plain thread and two hubs pass every value through a channel exactly once") {
-    for (std::size_t capacity : {0, 3}) {
+    for (std::size_t capacity : {0U, 3U}) {
         constexpr int each = 1500;
         channel<int> values{capacity};
         std::vector<std::atomic<int>> seen(3 * each);

@@ -182,9 +182,9 @@ TEST_CASE("a fiber may have the stack that it asks for") {
     });
 }
 
-TEST_CASE("ten thousand fibers wait at once and all of them end") {
+TEST_CASE("thousands of fibers wait at once and all of them end") {
     testing::run([] {
-        constexpr int count = 10'000;
+        constexpr int count = 5000; // ThreadSanitizer can tell 8128 of them apart
         event go;
         int ended = 0;
         std::vector<fiber> fibers;
