@@ -71,7 +71,8 @@ void expect(bool as_said)
 
 template <class Operation> void time(bench::number count, Operation operation)
 {
-    for (bench::number i = 0; i < count / 10; ++i)
+    constexpr bench::number to_warm_up = 1000;
+    for (bench::number i = 0; i < to_warm_up; ++i)
         operation();
     bench::stopwatch watch;
     for (bench::number i = 0; i < count; ++i)

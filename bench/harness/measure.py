@@ -66,15 +66,18 @@ def result_of(text):
 def server(command, core):
     """A server that has announced its port; yields (pid, port)."""
     process = start(command, core, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    pid = process.pid
     try:
         line = process.stdout.readline()
         if not line:
             raise Failed("the server did not start")
         # Under strace, the server is a child of what was started.
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        yield (int(children[0]) if "strace" in command else process.pid), json.loads(line)["port"]
+        if "strace" in command:
+            pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        yield pid, json.loads(line)["port"]
     finally:
-        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(5)
         process.kill()
@@ -133,7 +136,7 @@ def instructions(workload, peer, build):
             match = re.match(r"\s*([\d,]+)\s+(\S.*)$", line)
             if not match:
                 continue
-            name = re.sub(r"^\S*:", "", re.sub(r" \[.*\]$", "", match[2]), count=1)
+            name = re.sub(r"^[^:]*:", "", re.sub(r" \[.*\]$", "", match[2]), count=1)
             name = "(all)" if "PROGRAM TOTALS" in name else re.sub(r"'\d+$", "", name)
             counts[name] = counts.get(name, 0) + int(match[1].replace(",", ""))
         return counts

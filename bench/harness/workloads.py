@@ -23,6 +23,7 @@ class Workload:
     extras: tuple = ()                               # (title, numerator, denominator or None, divisor)
     touches: int = 0                                 # bytes of memory to have touched before
     quick: bool = True                               # part of --quick
+    countable: bool = True                           # more operations do more of the same
     slow: dict = field(default_factory=dict)         # peer: by how much fewer operations it gets
 
 
@@ -45,7 +46,7 @@ MEMORY = (
 
 def parked(count, label, target, **more):
     peers = ["floor", "coir", "boost_fiber", "go"]
-    return program(f"parked-{label}", f"{label} parked fibers: memory", "B RSS each", peers, program="parked",
+    return program(f"parked-{label}", f"{label} parked fibers: memory", "B RSS each", peers, program="parked", countable=False,
                    operations=count, metric=("rss", "operations"), extras=MEMORY, target=target, **more)
 
 
@@ -57,8 +58,16 @@ def echo(name, title, connections, outstanding, target="", **more):
                    arguments=[connections, outstanding], operations=20_000, **more)
 
 
+def sleep(count, label, target):
+    extras = (("wake-ups/s", "operations", "wall_ns", 1e-9), ("late p50 us", "late_p50_ns", None, 1e3),
+              ("late p99 us", "late_p99_ns", None, 1e3))
+    return program(f"sleep-{label}", f"{label} fibers sleep for 1 to 100 ms each", "ns per wake-up",
+                   ["floor", "coir", "boost_fiber", "asio_coroutine", "go"], program="sleep", arguments=[count],
+                   operations=1500, extras=extras, target=target, countable=False)
+
+
 def call(name, title, count=1_000_000):
-    return Workload(f"call-{name}", title, "ns", "libc", ["libc", "outside", "inside"], "calls", arguments=[name],
+    return Workload(f"call-{name}", title, "ns per operation", "libc", ["libc", "outside", "inside"], "calls", arguments=[name],
                     operations=count, target="+4 / +10 ns")
 
 
@@ -79,9 +88,11 @@ ALL = [
     parked(10_000, "10k", "4300 B"),
     parked(100_000, "100k", "4300 B", touches=1_600 * MIB),
     parked(1_000_000, "1M", "4300 B, 3 s, < 100 mappings", touches=12_000 * MIB, quick=False),
-    program("skynet", "skynet, 1,000,000 leaves, cold", "ms", ["floor", "coir", "go"], program="skynet",
+    program("skynet", "skynet, 1,000,000 leaves, cold", "ms", ["floor", "coir", "go"], program="skynet", countable=False,
             operations=1_000_000, metric=("cpu_ns", None), scale=1e6, target="250 ms", touches=6_000 * MIB,
             extras=(("peak MiB", "peak_rss", None, MIB),)),
+    sleep(10_000, "10k", "1600 ns"),
+    sleep(100_000, "100k", "700 ns"),
     echo("echo-100", "TCP echo, 64 bytes, 100 connections", 100, 1, "1.02 x"),
     echo("echo-1000", "TCP echo, 1,000 connections", 1000, 1, "1.02 x"),
     echo("echo-pipelined", "TCP echo, 100 connections, 16 outstanding", 100, 16),

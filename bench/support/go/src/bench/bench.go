@@ -19,9 +19,12 @@ func Argument(index int, otherwise int) int {
 	return value
 }
 
+// CPU time of the whole process and wall time, until Stop or Report.
 type Stopwatch struct {
-	cpu  int64
-	wall time.Time
+	begin   time.Time
+	cpu     int64
+	wall    int64
+	stopped bool
 }
 
 func CPUTime() int64 {
@@ -50,13 +53,21 @@ func NewStopwatch() *Stopwatch {
 }
 
 func (watch *Stopwatch) Restart() {
-	watch.wall = time.Now()
-	watch.cpu = CPUTime()
+	watch.begin = time.Now()
+	watch.cpu = -CPUTime()
 }
 
-func (watch *Stopwatch) Report(operations int) {
-	cpu := CPUTime() - watch.cpu
-	wall := time.Since(watch.wall)
-	fmt.Printf("{\"operations\": %d, \"cpu_ns\": %d, \"wall_ns\": %d, \"peak_rss\": %d}\n",
-		operations, cpu, wall.Nanoseconds(), Status("VmHWM"))
+func (watch *Stopwatch) Stop() {
+	watch.cpu += CPUTime()
+	watch.wall = time.Since(watch.begin).Nanoseconds()
+	watch.stopped = true
+}
+
+// More fields may follow, as JSON that begins with a comma.
+func (watch *Stopwatch) Report(operations int, more ...string) {
+	if !watch.stopped {
+		watch.Stop()
+	}
+	fmt.Printf("{\"operations\": %d, \"cpu_ns\": %d, \"wall_ns\": %d, \"peak_rss\": %d%s}\n",
+		operations, watch.cpu, watch.wall, Status("VmHWM"), strings.Join(more, ""))
 }
