@@ -16,6 +16,7 @@
 
 #include <climits>
 #include <limits>
+#include <mutex>
 
 namespace coir {
 
@@ -35,6 +36,26 @@ int in_progress_now() noexcept
     return seen | in_progress;
 }
 
+/// std::call_once of libstdc++ passes its function to pthread_once in two thread-local variables (<mutex>). Other
+/// fibers of the thread do the same while this one waits for its turn, so that they have to be kept, and put back
+/// before it.
+class kept_callable {
+public:
+    void restore() const noexcept
+    {
+#if defined(__GLIBCXX__) && defined(_GLIBCXX_HAVE_TLS)
+        std::__once_callable = callable_;
+        std::__once_call = call_;
+#endif
+    }
+
+private:
+#if defined(__GLIBCXX__) && defined(_GLIBCXX_HAVE_TLS)
+    void* callable_ = std::__once_callable;
+    void (*call_)() = std::__once_call;
+#endif
+};
+
 void finish(pthread_once_t* once, int value) noexcept
 {
     __atomic_store_n(once, value, __ATOMIC_RELEASE);
@@ -44,6 +65,7 @@ void finish(pthread_once_t* once, int value) noexcept
 
 int once_in_fiber(pthread_once_t* once, void (*initialise)())
 {
+    const kept_callable callable;
     for (;;) {
         int value = __atomic_load_n(once, __ATOMIC_ACQUIRE);
         if (value & done)
@@ -56,6 +78,7 @@ int once_in_fiber(pthread_once_t* once, void (*initialise)())
         }
         if (!__atomic_compare_exchange_n(once, &value, running, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
             continue;
+        callable.restore();
         try {
             initialise();
         } catch (...) {
