@@ -8,6 +8,7 @@
 
 #include <coir/patch.hpp>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -31,8 +32,10 @@ bool ask() noexcept
 {
     using function = ssize_t (*)(int, const iovec*, int);
     const auto as_the_program_calls_it = reinterpret_cast<function>(::dlsym(RTLD_DEFAULT, "readv"));
+    const int before = errno; // 0 when main() begins, says the C standard
     self_check_seen = false;
     as_the_program_calls_it(-1, nullptr, 0);
+    errno = before;
     return self_check_seen;
 }
 
