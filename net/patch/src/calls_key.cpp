@@ -14,6 +14,7 @@
 #include <climits>
 #include <cstring>
 #include <dlfcn.h>
+#include <memory>
 #include <new>
 #include <utility>
 #include <vector>
@@ -34,27 +35,12 @@ bool is_per_fiber(pthread_key_t key) noexcept
     return key < keys.size() && keys[key].per_fiber.load(std::memory_order_relaxed);
 }
 
-/// One fiber's values. At its end the keys' destructors run, again while they leave new values behind, as POSIX has it
-/// for threads (pthread_key_create).
+/// One fiber's values.
 class fiber_values {
 public:
     fiber_values() = default;
     fiber_values(const fiber_values&) = delete;
     fiber_values& operator=(const fiber_values&) = delete;
-    ~fiber_values()
-    {
-        bool again = true;
-        for (int round = 0; again && round < PTHREAD_DESTRUCTOR_ITERATIONS; ++round) {
-            again = false;
-            for (pthread_key_t key = 0; key < values_.size(); ++key) {
-                auto* value = std::exchange(values_[key], nullptr);
-                if (!value || !is_per_fiber(key) || !keys[key].destroy)
-                    continue;
-                keys[key].destroy(value);
-                again = true;
-            }
-        }
-    }
 
     void* get(pthread_key_t key) const noexcept { return key < values_.size() ? values_[key] : nullptr; }
     void set(pthread_key_t key, void* value)
@@ -64,14 +50,53 @@ public:
         values_[key] = value;
     }
 
+    /// Runs the keys' destructors, again while they leave new values behind, as POSIX has it for threads
+    /// (pthread_key_create). A value without one stays for the destructors of the others, which may look it up.
+    void destroy_all()
+    {
+        bool again = true;
+        for (int round = 0; again && round < PTHREAD_DESTRUCTOR_ITERATIONS; ++round) {
+            again = false;
+            for (pthread_key_t key = 0; key < values_.size(); ++key) {
+                if (!values_[key] || !is_per_fiber(key) || !keys[key].destroy)
+                    continue;
+                keys[key].destroy(std::exchange(values_[key], nullptr));
+                again = true;
+            }
+        }
+    }
+
 private:
     std::vector<void*> values_;
 };
 
-fiber_values& callers_values()
+const fiber_local_slot& values_slot()
 {
-    static const fiber_local<fiber_values> of_fiber;
-    return of_fiber.get();
+    static const fiber_local_slot slot;
+    return slot;
+}
+
+/// When the fiber ends. In two steps, so that the destructors still find this fiber's values: OpenSSL has one key with
+/// a destructor, which frees what its other keys lead to.
+void end_values(void* values)
+{
+    values_slot().set(values, [](void* ended) { delete static_cast<fiber_values*>(ended); });
+    static_cast<fiber_values*>(values)->destroy_all();
+}
+
+/// Null if the caller has set none yet.
+fiber_values* callers_values() noexcept
+{
+    return static_cast<fiber_values*>(values_slot().get());
+}
+
+fiber_values& make_callers_values()
+{
+    if (auto* values = callers_values())
+        return *values;
+    auto made = std::make_unique<fiber_values>();
+    values_slot().set(made.get(), end_values);
+    return *made.release();
 }
 
 /// Whether the code at `address` belongs to a library whose per-thread state has to be per fiber.
@@ -107,7 +132,10 @@ COIR_INTERPOSE int pthread_key_delete(pthread_key_t key) noexcept
 
 COIR_INTERPOSE void* pthread_getspecific(pthread_key_t key) noexcept
 {
-    return outside() || !is_per_fiber(key) ? libc.pthread_getspecific(key) : callers_values().get(key);
+    if (outside() || !is_per_fiber(key))
+        return libc.pthread_getspecific(key);
+    const auto* values = callers_values();
+    return values ? values->get(key) : nullptr;
 }
 
 COIR_INTERPOSE int pthread_setspecific(pthread_key_t key, const void* value) noexcept
@@ -115,7 +143,7 @@ COIR_INTERPOSE int pthread_setspecific(pthread_key_t key, const void* value) noe
     if (outside() || !is_per_fiber(key))
         return libc.pthread_setspecific(key, value);
     try {
-        callers_values().set(key, const_cast<void*>(value));
+        make_callers_values().set(key, const_cast<void*>(value));
         return 0;
     } catch (const std::bad_alloc&) {
         return ENOMEM;
