@@ -16,7 +16,6 @@
 #include <ctime>
 #include <dirent.h>
 #include <sched.h>
-#include <type_traits>
 
 namespace coir {
 
@@ -36,18 +35,17 @@ protected:
 };
 
 /// Called like the function itself.
-template <class Function> class libc_function : public libc_symbol {
-    using pointer = std::add_pointer_t<Function>;
-
+template <class Function> class libc_function;
+template <class Result, class... Args> class libc_function<Result(Args...)> : public libc_symbol {
 public:
     using libc_symbol::libc_symbol;
 
-    template <class... Args> decltype(auto) operator()(Args... args)
+    Result operator()(Args... args)
     {
         void* address = address_.load(std::memory_order_relaxed);
         if (!address) [[unlikely]]
             address = resolve();
-        return reinterpret_cast<pointer>(address)(args...);
+        return reinterpret_cast<Result (*)(Args...)>(address)(args...);
     }
 };
 
