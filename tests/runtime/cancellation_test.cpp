@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <coir/cancellation.hpp>
+#include <coir/channel.hpp>
 #include <coir/event.hpp>
 #include <coir/fiber.hpp>
 #include <coir/testing.hpp>
@@ -130,13 +131,11 @@ TEST_CASE("cancelling several fibers ends them in order, on their own stacks") {
 
 TEST_CASE("a fiber is cancelled from another thread, however it waits") {
     for (int round = 0; round < 100; ++round) {
-        std::atomic<fiber*> victim{nullptr};
+        channel<fiber*> victims{1};
+        event done; // joining the handle while another thread uses it would not be safe
         std::thread canceller{[&] {
-            fiber* target;
-            while (!(target = victim.load()))
-                std::this_thread::yield();
-            target->cancel();
-            victim.store(nullptr);
+            (*victims.receive())->cancel();
+            done.set();
         }};
         coir::run([&] {
             bool ended = false;
@@ -154,10 +153,9 @@ TEST_CASE("a fiber is cancelled from another thread, however it waits") {
             }};
             if (round % 3)
                 this_fiber::yield();
-            victim.store(&sleeper);
-            sleeper.join_for(1h);
-            while (victim.load())
-                this_fiber::yield();
+            victims.send(&sleeper);
+            done.wait();
+            sleeper.join();
             CHECK(ended);
         });
         canceller.join();

@@ -61,7 +61,7 @@ TEST_CASE("describe_fibers has a line for each fiber") {
         event gate;
         fiber waiting{{.name = "waiting"}, [&] { gate.wait(); }};
         fiber shielded{[&] {
-            park_until({.reason = {.what = "odd thing", .descriptor = 17},
+            park_until({.reason = {.what = "readable", .descriptor = 17},
                         .deadline = clock::now() + 1min,
                         .interruptible = false});
         }};
@@ -71,7 +71,7 @@ TEST_CASE("describe_fibers has a line for each fiber") {
         CHECK(std::count(text.begin(), text.end(), '\n') == 3);
         CHECK(text.find("(main): running") != std::string::npos);
         CHECK(text.find("(waiting): waits for event") != std::string::npos);
-        CHECK(text.find("waits for odd thing of descriptor 17, 1500 ms, cannot be cancelled") != std::string::npos);
+        CHECK(text.find("waits for descriptor 17 to be readable, 1500 ms, cannot be cancelled") != std::string::npos);
         gate.set();
     });
 }

@@ -286,17 +286,16 @@ TEST_CASE("cancellations from another thread lose no value of a channel between 
         });
     }};
     std::mt19937_64 random{seed};
-    std::atomic<fiber*> victim{nullptr};
-    std::atomic<bool> done{false};
+    channel<fiber*> victims;
+    binary_semaphore done{0}; // joining the handle while another thread uses it would not be safe
     std::thread canceller{[&] {
-        while (!done)
-            if (auto* target = victim.load()) {
-                target->cancel();
-                victim.store(nullptr);
-            }
+        for (auto* victim : victims) {
+            victim->cancel();
+            done.release();
+        }
     }};
     coir::run([&] {
-        // A receiver at a time; half of them are cancelled at some point of their waiting or receiving.
+        // One receiver after the other, each cancelled at some point of its waiting or receiving.
         for (bool closed = false; !closed;) {
             fiber receiver{[&] {
                 for (;;) {
@@ -311,14 +310,12 @@ TEST_CASE("cancellations from another thread lose no value of a channel between 
             }};
             for (auto turns = random() % 8; turns > 0; --turns)
                 this_fiber::yield();
-            victim.store(&receiver);
-            while (!receiver.join_for(1h)) {}
-            // The handle must outlive the other thread's look at it.
-            while (victim.load())
-                this_fiber::yield();
+            victims.send(&receiver);
+            done.acquire();
+            receiver.join();
         }
     });
-    done = true;
+    victims.close();
     producer.join();
     canceller.join();
     CHECK(received == values);
