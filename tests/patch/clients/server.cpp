@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "server.hpp"
+
+#include <arpa/inet.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <vector>
+
+namespace clients {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+sockaddr_in loopback(int port)
+{
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<std::uint16_t>(port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return address;
+}
+
+std::vector<fs::path> search_path()
+{
+    std::vector<fs::path> result;
+    std::error_code none;
+    for (const auto& version : fs::directory_iterator{"/usr/lib/postgresql", none})
+        result.push_back(version.path() / "bin");
+    const char* path = std::getenv("PATH");
+    std::istringstream parts{path ? path : "/usr/bin:/bin"};
+    for (std::string part; std::getline(parts, part, ':');)
+        result.emplace_back(part);
+    result.emplace_back("/usr/sbin");
+    return result;
+}
+
+std::string read_file(const fs::path& path)
+{
+    std::ostringstream text;
+    text << std::ifstream{path}.rdbuf();
+    return text.str();
+}
+
+/// Ours, without what would load into every server what is loaded into us.
+std::vector<char*> environment()
+{
+    std::vector<char*> result;
+    for (char** variable = environ; *variable; ++variable)
+        if (std::strncmp(*variable, "LD_PRELOAD=", 11) != 0)
+            result.push_back(*variable);
+    result.push_back(nullptr);
+    return result;
+}
+
+} // namespace
+
+std::string program(const std::string& name, const std::string& debian_package)
+{
+    for (const auto& directory : search_path())
+        if (::access((directory / name).c_str(), X_OK) == 0)
+            return (directory / name).string();
+    FAIL(name << " is not installed; it is in Debian's package " << debian_package);
+    return {};
+}
+
+int free_port()
+{
+    // A port is not given twice: who asks for several has not bound the first yet.
+    static std::set<int> given;
+    for (;;) {
+        const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        auto address = loopback(0);
+        socklen_t size = sizeof address;
+        auto* generic = reinterpret_cast<sockaddr*>(&address);
+        const bool bound = ::bind(listener, generic, size) == 0 && ::getsockname(listener, generic, &size) == 0;
+        ::close(listener);
+        REQUIRE_MESSAGE(bound, "no free port on 127.0.0.1");
+        if (const int port = ntohs(address.sin_port); given.insert(port).second)
+            return port;
+    }
+}
+
+bool accepts_connections(int port)
+{
+    const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const auto address = loopback(port);
+    const bool connected = ::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    ::close(socket);
+    return connected;
+}
+
+// ---- a process ------------------------------------------------------------------------------------------------------
+
+server_process::server_process(const std::string& name)
+{
+    auto pattern = (fs::temp_directory_path() / ("coir-test-" + name + "-XXXXXX")).string();
+    REQUIRE_MESSAGE(::mkdtemp(pattern.data()), "no temporary directory: " << pattern);
+    directory_ = pattern;
+    fs::permissions(directory_, fs::perms{0755});
+}
+
+server_process::~server_process()
+{
+    if (keeper_ > 0) {
+        ::kill(keeper_, SIGTERM);
+        ::waitpid(keeper_, nullptr, 0);
+    }
+    std::error_code ignored;
+    fs::remove_all(directory_, ignored);
+}
+
+void server_process::start(const std::string& command, const char* user, int stop_signal)
+{
+    std::vector<std::string> arguments{
+        COIR_TEST_KEEPER, std::to_string(::getpid()), directory_.string(), user, std::to_string(stop_signal), command};
+    std::vector<char*> pointers;
+    for (auto& argument : arguments)
+        pointers.push_back(argument.data());
+    pointers.push_back(nullptr);
+    const int error =
+        ::posix_spawn(&keeper_, COIR_TEST_KEEPER, nullptr, nullptr, pointers.data(), environment().data());
+    REQUIRE_MESSAGE(error == 0, std::string{std::strerror(error)});
+}
+
+bool server_process::has_ended() const
+{
+    return fs::exists(directory_ / "ended");
+}
+
+std::string server_process::log() const
+{
+    return read_file(directory_ / "log");
+}
+
+pid_t server_process::pid() const
+{
+    return std::atoi(read_file(directory_ / "pid").c_str());
+}
+
+void server_process::kill()
+{
+    REQUIRE(pid() > 0);
+    ::kill(pid(), SIGKILL);
+    for (int tries = 0; tries < 3000 && !has_ended(); ++tries)
+        std::this_thread::sleep_for(std::chrono::milliseconds{10});
+    REQUIRE(has_ended());
+}
+
+// ---- the servers ----------------------------------------------------------------------------------------------------
+
+peer_server::peer_server()
+{
+    const auto openssl = program("openssl", "openssl");
+    const auto make = [&](const std::string& key, const std::string& certificate) {
+        return openssl +
+               " req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+               " -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout " +
+               key + " -out " + certificate + " && ";
+    };
+    process.start(make("key.pem", "certificate.pem") + make("other-key.pem", "other.pem") + "exec " COIR_TEST_PEER " " +
+                      std::to_string(port) + " " + std::to_string(tls_port) + " certificate.pem key.pem",
+                  "", SIGKILL); // as us, who may be the only one that can read the build directory
+}
+
+bool peer_server::is_ready() const
+{
+    return accepts_connections(port) && accepts_connections(tls_port);
+}
+
+web_server::web_server()
+{
+    const auto nginx = program("nginx", "nginx");
+    fs::create_directory(process.directory() / "files");
+    std::ofstream{process.directory() / "files/small"} << "small\n";
+    {
+        std::ofstream big{process.directory() / "files/big"};
+        for (int line = 0; line < 1'000'000; ++line) {
+            char text[16];
+            std::snprintf(text, sizeof text, "%09d\n", line);
+            big.write(text, 10);
+        }
+    }
+    std::ofstream{process.directory() / "nginx.conf"} << R"(
+        daemon off;
+        master_process off;
+        pid nginx.pid;
+        error_log stderr;
+        events { worker_connections 8192; }
+        http {
+            access_log off;
+            client_body_temp_path body;
+            proxy_temp_path proxy;
+            fastcgi_temp_path fastcgi;
+            uwsgi_temp_path uwsgi;
+            scgi_temp_path scgi;
+            client_max_body_size 64m;
+            keepalive_requests 100000;
+            server {
+                listen 127.0.0.1:)" << port << R"( backlog=4096;
+                listen 127.0.0.1:)" << tls_port << R"( ssl backlog=4096;
+                ssl_certificate )" << peer.certificate()
+                                                      << R"(;
+                ssl_certificate_key key.pem;
+                root files;
+                absolute_redirect off;
+                location = /redirect { return 302 /small; }
+                location /peer/ { proxy_pass http://127.0.0.1:)"
+                                                      << peer.port << R"(/; }
+            }
+        })";
+    // nginx may run as another user than the peer, so the key is copied before its process starts.
+    fs::copy_file(peer.file("key.pem"), process.directory() / "key.pem");
+    fs::permissions(process.directory() / "key.pem", fs::perms{0644});
+    process.start("exec " + nginx + " -p . -e stderr -c nginx.conf", "nobody", SIGTERM);
+}
+
+bool web_server::is_ready() const
+{
+    return accepts_connections(port) && accepts_connections(tls_port);
+}
+
+std::string web_server::http(const std::string& path) const
+{
+    return "http://127.0.0.1:" + std::to_string(port) + path;
+}
+
+std::string web_server::https(const std::string& path) const
+{
+    return "https://127.0.0.1:" + std::to_string(tls_port) + path;
+}
+
+redis_server::redis_server()
+{
+    process.start("exec " + program("redis-server", "redis-server") + " --bind 127.0.0.1 --port " +
+                      std::to_string(port) + " --save '' --appendonly no --daemonize no --maxclients 4000",
+                  "nobody", SIGTERM);
+}
+
+} // namespace clients
