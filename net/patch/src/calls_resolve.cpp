@@ -135,10 +135,19 @@ void relocate(hostent& entry, const char* from, char* to, size_t size) noexcept
     move(entry.h_name);
     move(entry.h_aliases);
     move(entry.h_addr_list);
-    for (char** alias = entry.h_aliases; alias && *alias; ++alias)
-        move(*alias);
-    for (char** address = entry.h_addr_list; address && *address; ++address)
-        move(*address);
+    // In the answer to a number, glibc does not align its arrays.
+    const auto move_all = [&](char** list) {
+        for (auto* place = reinterpret_cast<char*>(list); place; place += sizeof(char*)) {
+            char* each;
+            std::memcpy(&each, place, sizeof each);
+            if (!each)
+                return;
+            move(each);
+            std::memcpy(place, &each, sizeof each);
+        }
+    };
+    move_all(entry.h_aliases);
+    move_all(entry.h_addr_list);
 }
 
 } // namespace
