@@ -59,6 +59,8 @@ def result_of(text):
     result = json.loads(lines[-1]) if lines else {}
     if result.get("checked") == 0:
         raise Failed("computed a wrong result")
+    if result.get("operations") == 0:
+        raise Failed("did nothing in the time that it had")
     return result
 
 
@@ -85,11 +87,11 @@ def server(command, core):
         process.stdout.close()
 
 
-def run_once(workload, peer, build, milliseconds, wrap=(), operations=None):
+def run_once(workload, peer, build, milliseconds, wrap=(), operations=None, shorten=1):
     """One run. `wrap` comes before the subject's command; `operations` makes it a count instead of a measurement."""
     command = [*wrap, *program_of(workload, peer, build)]
     load = str(build / "echo-load")
-    count = operations or workload.operations // workload.slow.get(peer, 1)
+    count = operations or workload.operations // workload.slow.get(peer, 1) // (shorten if workload.scalable else 1)
     if workload.kind == "echo":
         with server(command, CORES["subject"]) as (pid, port):
             arguments = [load, port, pid, *workload.arguments, milliseconds, operations or 0]

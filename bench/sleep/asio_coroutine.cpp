@@ -19,7 +19,7 @@ int main(int argc, char** argv)
     auto body = [&](bench::number i) -> asio::awaitable<void> {
         asio::steady_timer timer{context};
         auto random = static_cast<std::uint32_t>(i) * 2654435761U + 1;
-        for (auto now = bench::time_of(CLOCK_MONOTONIC); now < sleeps.end();) {
+        for (auto now = sleeps.begin(); now < sleeps.end();) {
             const auto length = bench::sleeps::next(random);
             timer.expires_after(std::chrono::nanoseconds{length});
             co_await timer.async_wait(asio::use_awaitable);

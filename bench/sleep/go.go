@@ -16,9 +16,13 @@ func main() {
 	var group sync.WaitGroup
 	group.Add(fibers)
 	watch := bench.NewStopwatch()
-	end := time.Now().Add(length)
+	var end time.Time
 	for i := 0; i < fibers; i++ {
 		go func(i int) {
+			if end.IsZero() { // all are there
+				watch.Restart()
+				end = time.Now().Add(length)
+			}
 			random := uint32(i)*2654435761 + 1
 			for now := time.Now(); now.Before(end); {
 				random = random*1664525 + 1013904223

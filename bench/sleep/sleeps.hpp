@@ -11,16 +11,13 @@ namespace bench {
 
 class sleeps {
 public:
-    explicit sleeps(number milliseconds) : end_{time_of(CLOCK_MONOTONIC) + milliseconds * 1'000'000}
-    {
-        late_.reserve(10'000'000);
-    }
+    explicit sleeps(number milliseconds) : length_{milliseconds * 1'000'000} { late_.reserve(10'000'000); }
 
     /// Each fiber calls it, with a way of sleeping.
     template <class Sleep> void run(number index, Sleep sleep)
     {
         auto random = static_cast<std::uint32_t>(index) * 2654435761U + 1;
-        for (auto now = time_of(CLOCK_MONOTONIC); now < end_;) {
+        for (auto now = begin(); now < end_;) {
             const auto length = next(random);
             sleep(std::chrono::nanoseconds{length});
             const auto woken = time_of(CLOCK_MONOTONIC);
@@ -28,7 +25,16 @@ public:
             now = woken;
         }
     }
-    /// The parts of `run`, for who cannot call it.
+    /// The parts of `run`, for who cannot call it. The clock runs from the first call on, when all fibers are there.
+    number begin()
+    {
+        const auto now = time_of(CLOCK_MONOTONIC);
+        if (end_ == 0) {
+            end_ = now + length_;
+            watch_.restart();
+        }
+        return now;
+    }
     number end() const { return end_; }
     static number next(std::uint32_t& random)
     {
@@ -51,7 +57,8 @@ public:
 private:
     static constexpr number longest = 4'000'000'000;
 
-    number end_;
+    number length_;
+    number end_ = 0;
     std::vector<std::uint32_t> late_;
     stopwatch watch_;
 };
