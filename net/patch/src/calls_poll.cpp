@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
+#include <limits>
 #include <memory>
 #include <new>
 #include <span>
@@ -193,6 +194,12 @@ int select_in_fiber(int count, fd_set* to_read, fd_set* to_write, fd_set* except
                            (exceptional_set.wants(fd) ? POLLPRI : 0);
         if (events)
             items.push_back({.fd = fd, .events = static_cast<short>(events), .revents = 0});
+    }
+    // The kernel has just found nothing wrong: what is not open lies beyond the descriptor table, whose least size is
+    // one long's worth of bits, and is not looked at.
+    if (!items.empty() && items.back().fd >= std::numeric_limits<unsigned long>::digits) {
+        libc.poll(items.data(), items.size(), 0);
+        std::erase_if(items, [](const pollfd& item) { return item.revents & POLLNVAL; });
     }
     return ask_and_wait(
         deadline, ask, [&](clock::time_point until) { return net::wait_any_ready(items, until); },
