@@ -280,7 +280,7 @@ TEST_CASE("waiting for any of none, one or many descriptors, passing over negati
         }
         CHECK(coir::net::wait_any_ready(std::span{items}.first(2), soon()) == wait_status::timed_out);
         CHECK(coir::net::wait_any_ready(items, soon()) == wait_status::timed_out);
-        for (const std::size_t which : {0, 7, 29}) {
+        for (const std::size_t which : std::initializer_list<std::size_t>{0, 7, 29}) {
             auto status = wait_status::timed_out;
             coir::fiber waiting{[&] { status = coir::net::wait_any_ready(items); }};
             until_waiting(waiting.get_id());

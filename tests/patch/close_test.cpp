@@ -51,8 +51,8 @@ const std::vector<way_to_close> ways{
 TEST_CASE("a read is woken by a close of what it waits for, in every way, for every kind of descriptor") {
     for (const auto& kind : sources()) {
         for (const auto& way : ways) {
-            CAPTURE(kind.name);
-            CAPTURE(way.name);
+            CAPTURE(std::string{kind.name});
+            CAPTURE(std::string{way.name});
             CHECK(in_fiber([&](stage& on) {
                       const auto from = kind.make(on);
                       auto closing = on.start([&] {
@@ -72,7 +72,7 @@ TEST_CASE("a read is woken by a close of what it waits for, in every way, for ev
 
 TEST_CASE("a write, an accept, a connect and waits for readiness are woken by a close") {
     for (const auto& way : ways) {
-        CAPTURE(way.name);
+        CAPTURE(std::string{way.name});
         CHECK(in_fiber([&](stage& on) {
                   const auto closing = [&](int descriptor) {
                       return on.start([&on, &way, descriptor] {

@@ -160,9 +160,15 @@ std::size_t fill(int descriptor)
     static const std::array<char, 4096> bytes{};
     std::size_t total = 0;
     set_nonblocking(descriptor, true);
-    for (ssize_t size = sizeof bytes; size > 0; size /= 2)
-        for (ssize_t done; (done = ::write(descriptor, bytes.data(), static_cast<std::size_t>(size))) > 0;)
-            total += static_cast<std::size_t>(done);
+    // TCP and terminals hand on what they have been given, and so find room again, a little later.
+    for (int idle = 0; idle < 2; ++idle) {
+        for (ssize_t size = sizeof bytes; size > 0; size /= 2)
+            for (ssize_t done; (done = ::write(descriptor, bytes.data(), static_cast<std::size_t>(size))) > 0;) {
+                total += static_cast<std::size_t>(done);
+                idle = 0;
+            }
+        ::usleep(2000);
+    }
     set_nonblocking(descriptor, false);
     return total;
 }

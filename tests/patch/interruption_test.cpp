@@ -127,7 +127,7 @@ std::vector<waiting_call> waiting_calls()
 
 TEST_CASE("a timeout ends every call that waits, with ETIMEDOUT") {
     for (const auto& call : waiting_calls()) {
-        CAPTURE(call.name);
+        CAPTURE(std::string{call.name});
         CHECK(in_fiber([&](stage& on) {
                   const auto wait = call.prepare(on);
                   {
@@ -141,7 +141,7 @@ TEST_CASE("a timeout ends every call that waits, with ETIMEDOUT") {
 
 TEST_CASE("cancellation ends every call that waits, with ECANCELED") {
     for (const auto& call : waiting_calls()) {
-        CAPTURE(call.name);
+        CAPTURE(std::string{call.name});
         CHECK(in_fiber([&](stage& on) {
                   const auto wait = call.prepare(on);
                   auto waiting = on.start([&] {
@@ -173,7 +173,7 @@ TEST_CASE("what could not be interrupted is done: only waiting is") {
 
 TEST_CASE("a descriptor is as good as before after an interrupted call") {
     for (const auto& kind : sources()) {
-        CAPTURE(kind.name);
+        CAPTURE(std::string{kind.name});
         CHECK(in_fiber([&](stage& on) {
                   char bytes[4096];
                   const auto from = kind.make(on);

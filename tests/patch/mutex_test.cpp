@@ -62,7 +62,7 @@ timespec in(clockid_t which, long milliseconds)
 
 TEST_CASE("a mutex held across a wait keeps others out, who wait without blocking the thread") {
     for (const auto& [name, type] : kinds) {
-        CAPTURE(name);
+        CAPTURE(std::string{name});
         CHECK(native_diff([&](stage& on) {
                   mutex shared{type};
                   on.record_error("lock", [&] { return ::pthread_mutex_lock(&shared); });
@@ -84,7 +84,7 @@ TEST_CASE("a mutex held across a wait keeps others out, who wait without blockin
 
 TEST_CASE("locking again, unlocking what another holds, and what nobody holds") {
     for (const auto& [name, type] : kinds) {
-        CAPTURE(name);
+        CAPTURE(std::string{name});
         const auto transcript = native_diff([type = type](stage& on) {
             const bool owned = type == PTHREAD_MUTEX_RECURSIVE || type == PTHREAD_MUTEX_ERRORCHECK;
             mutex shared{type};
@@ -127,7 +127,7 @@ TEST_CASE("locking again, unlocking what another holds, and what nobody holds") 
 
 TEST_CASE("a lock with a time gives up at that time, of either clock") {
     for (const auto& [name, type] : kinds) {
-        CAPTURE(name);
+        CAPTURE(std::string{name});
         native_diff([type = type](stage& on) {
             mutex shared{type};
             ::pthread_mutex_lock(&shared);
@@ -162,7 +162,7 @@ TEST_CASE("a lock with a time gives up at that time, of either clock") {
 
 TEST_CASE("a thread's mutex and a fiber's keep each other out") {
     for (const auto& [name, type] : kinds) {
-        CAPTURE(name);
+        CAPTURE(std::string{name});
         coir::run([type = type] {
             mutex shared{type};
             int counter = 0;

@@ -151,6 +151,19 @@ template <std::integral T> T must(T result)
     return result;
 }
 
+/// A sanitizer looks at what a call is given before the kernel can refuse it.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool sanitized = true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+inline constexpr bool sanitized = true;
+#else
+inline constexpr bool sanitized = false;
+#endif
+#else
+inline constexpr bool sanitized = false;
+#endif
+
 /// A value of which the compiler knows nothing: it would warn of what is wrong on purpose.
 template <class T> T unknown(T value)
 {

@@ -57,7 +57,7 @@ void obeys(stage& on, const source& from, const std::function<void(bool)>& set)
 
 TEST_CASE("a read that waits never shows O_NONBLOCK, before, meanwhile or after") {
     for (const auto& kind : sources()) {
-        CAPTURE(kind.name);
+        CAPTURE(std::string{kind.name});
         native_diff([&](stage& on) {
             const auto from = kind.make(on);
             on.note("before:", flag(from.descriptor));
@@ -84,7 +84,7 @@ TEST_CASE("a write that waits never shows O_NONBLOCK") {
         {"terminal", make_terminal},
     };
     for (const auto& [name, make] : kinds) {
-        CAPTURE(name);
+        CAPTURE(std::string{name});
         native_diff([&](stage& on) {
             const auto [reader, writer] = make(on);
             const auto filled = fill(writer);
@@ -107,7 +107,7 @@ TEST_CASE("a write that waits never shows O_NONBLOCK") {
 
 TEST_CASE("O_NONBLOCK is obeyed when it is set with fcntl") {
     for (const auto& kind : sources()) {
-        CAPTURE(kind.name);
+        CAPTURE(std::string{kind.name});
         native_diff([&](stage& on) {
             const auto from = kind.make(on);
             obeys(on, from, [&](bool set) { set_nonblocking(from.descriptor, set); });
@@ -117,7 +117,7 @@ TEST_CASE("O_NONBLOCK is obeyed when it is set with fcntl") {
 
 TEST_CASE("O_NONBLOCK is obeyed when it is set with FIONBIO") {
     for (const auto& kind : sources()) {
-        CAPTURE(kind.name);
+        CAPTURE(std::string{kind.name});
         native_diff([&](stage& on) {
             const auto from = kind.make(on);
             obeys(on, from, [&](bool set) {
@@ -130,7 +130,7 @@ TEST_CASE("O_NONBLOCK is obeyed when it is set with FIONBIO") {
 
 TEST_CASE("O_NONBLOCK is obeyed when it is set on a duplicate") {
     for (const auto& kind : sources()) {
-        CAPTURE(kind.name);
+        CAPTURE(std::string{kind.name});
         native_diff([&](stage& on) {
             const auto from = kind.make(on);
             const int duplicate = on.own(::dup(from.descriptor));
@@ -141,7 +141,7 @@ TEST_CASE("O_NONBLOCK is obeyed when it is set on a duplicate") {
 
 TEST_CASE("O_NONBLOCK is obeyed when another process sets it") {
     for (const auto& kind : sources()) {
-        CAPTURE(kind.name);
+        CAPTURE(std::string{kind.name});
         native_diff([&](stage& on) {
             const auto from = kind.make(on);
             obeys(on, from, [&](bool set) { in_another_process([&] { set_nonblocking(from.descriptor, set); }); });

@@ -223,15 +223,21 @@ TEST_CASE("poll with many descriptors") {
 
 TEST_CASE("poll with bad arguments") {
     CHECK(native_diff([](stage& on) {
-              on.record("poll", [] { return ::poll(unknown(reinterpret_cast<pollfd*>(8)), 1, 0); });
-              on.record("poll", [] { return ::poll(unknown(reinterpret_cast<pollfd*>(8)), 1, 10); });
               pollfd item{.fd = -1, .events = 0, .revents = 0};
               timespec time{.tv_sec = 0, .tv_nsec = 1'000'000'000};
               on.record("ppoll", [&] { return ::ppoll(&item, 1, &time, nullptr); });
               time = {.tv_sec = -1, .tv_nsec = 0};
               on.record("ppoll", [&] { return ::ppoll(&item, 1, &time, nullptr); });
+          }) == "ppoll -1 EINVAL\nppoll -1 EINVAL\n");
+}
+
+TEST_CASE("poll with bad pointers" * doctest::skip(sanitized)) {
+    CHECK(native_diff([](stage& on) {
+              on.record("poll", [] { return ::poll(unknown(reinterpret_cast<pollfd*>(8)), 1, 0); });
+              on.record("poll", [] { return ::poll(unknown(reinterpret_cast<pollfd*>(8)), 1, 10); });
+              pollfd item{.fd = -1, .events = 0, .revents = 0};
               on.record("poll", [&] { return ::poll(&item, unknown<nfds_t>(0x7fffffff), 0); });
-          }) == "poll -1 EFAULT\npoll -1 EFAULT\nppoll -1 EINVAL\nppoll -1 EINVAL\npoll -1 EINVAL\n");
+          }) == "poll -1 EFAULT\npoll -1 EFAULT\npoll -1 EINVAL\n");
 }
 
 TEST_CASE("ppoll takes a time that it leaves alone") {

@@ -18,6 +18,7 @@
 #include <semaphore>
 #include <shared_mutex>
 #include <stdexcept>
+#include <thread>
 
 using namespace std::chrono_literals;
 
@@ -415,4 +416,14 @@ TEST_CASE("threads and fibers, on mutexes, conditions and reader-writer locks at
     CHECK(counter == 10 * rounds);
     CHECK(written + read == 10 * rounds);
     CHECK(turns == 10 * rounds / 10);
+}
+
+TEST_CASE("joining a thread suspends the fiber") {
+    coir::run([] {
+        std::binary_semaphore go{0};
+        std::thread thread{[&] { go.acquire(); }};
+        coir::fiber other{[&] { go.release(); }}; // runs only if the join does not hold the hub's thread
+        thread.join();
+        CHECK_FALSE(thread.joinable());
+    });
 }

@@ -47,9 +47,14 @@ TEST_CASE("nanosleep sleeps, and refuses what is not a time") {
               sleep(0, 1'000'000'000);
               sleep(0, -1);
               sleep(-1, 0);
-              on.record("nanosleep", [] { return ::nanosleep(unknown(static_cast<timespec*>(nullptr)), nullptr); });
           }) == "nanosleep 0\n7 7\nnanosleep 0\n7 7\nnanosleep 0\n7 7\n1\nnanosleep -1 EINVAL\n7 7\n"
-                "nanosleep -1 EINVAL\n7 7\nnanosleep -1 EINVAL\n7 7\nnanosleep -1 EFAULT\n");
+                "nanosleep -1 EINVAL\n7 7\nnanosleep -1 EINVAL\n7 7\n");
+}
+
+TEST_CASE("nanosleep with a bad pointer" * doctest::skip(sanitized)) {
+    CHECK(native_diff([](stage& on) {
+              on.record("nanosleep", [] { return ::nanosleep(unknown(static_cast<timespec*>(nullptr)), nullptr); });
+          }) == "nanosleep -1 EFAULT\n");
 }
 
 TEST_CASE("clock_nanosleep takes durations and instants of several clocks, and returns its error") {
