@@ -130,7 +130,8 @@ struct libc_functions {
     libc_function<int(pthread_once_t*, void (*)())> pthread_once{"pthread_once"};
     libc_function<long(long, long, long, long, long, long, long)> syscall{"syscall"};
 
-    // thread-specific data
+    // threads and thread-specific data
+    libc_function<int(pthread_t, void**)> pthread_join{"pthread_join"};
     libc_function<int(pthread_key_t*, void (*)(void*))> pthread_key_create{"pthread_key_create"};
     libc_function<int(pthread_key_t)> pthread_key_delete{"pthread_key_delete"};
     libc_function<void*(pthread_key_t)> pthread_getspecific{"pthread_getspecific"};
