@@ -63,6 +63,9 @@ public:
     const stack_memory& stack_bytes() const noexcept { return memory_; }
     [[noreturn]] void terminate(const char* sentence) const noexcept;
 
+    /// In a wait that nobody has ended yet.
+    bool waits() const noexcept { return parked && !parked->claimed(); }
+
     // Used by the scheduler and by what is built beside it; only on the fiber's own hub unless said otherwise.
     scheduler& hub;
     const fiber_id id;

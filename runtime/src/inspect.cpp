@@ -11,7 +11,7 @@ std::vector<fiber_info> fibers()
     const auto* hub = scheduler::of_this_thread();
     for (auto* fiber = hub ? hub->first_fiber() : nullptr; fiber; fiber = fiber->all.next) {
         using state = fiber_info::state;
-        const auto doing = fiber == current_fiber ? state::running : fiber->parked ? state::waiting : state::ready;
+        const auto doing = fiber == current_fiber ? state::running : fiber->waits() ? state::waiting : state::ready;
         result.push_back({.id = fiber->id,
                           .name = fiber->name,
                           .doing = doing,

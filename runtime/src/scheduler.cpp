@@ -169,7 +169,7 @@ std::string scheduler::describe() const
             text << " (" << fiber->name << ')';
         if (fiber == current_fiber) {
             text << ": running\n";
-        } else if (!fiber->parked) {
+        } else if (!fiber->waits()) {
             text << ": ready\n";
         } else {
             const auto& [reason, deadline, interruptible] = *fiber->waiting;

@@ -50,7 +50,8 @@ struct fiber_entry {
 ///
 /// Starts when the hub next comes round to it; lives and dies on the thread that created it. The destructor asks its
 /// stop_token to stop and joins; it also cancels the fiber when it runs because of an exception. Distinct objects:
-/// safe. Shared: `cancel` and `request_stop` are safe from any thread.
+/// safe. Shared: `cancel` and `request_stop` may be called from any thread, but not while another joins, moves or
+/// destroys this very object.
 ///
 ///     coir::fiber reader{{.name = "reader"}, [&] { read_all(socket); }};
 ///     reader.join();

@@ -59,6 +59,8 @@ public:
 
     /// Any thread: true for the first to call it, who then must `wake`.
     bool claim() noexcept { return !claimed_.exchange(true, std::memory_order_acq_rel); }
+    /// Somebody has ended the wait, even if the fiber has not run since.
+    bool claimed() const noexcept { return claimed_.load(std::memory_order_relaxed); }
     /// Any thread, after `claim`. Never suspends.
     void wake(wake_cause cause = wake_cause::notified) noexcept;
 
