@@ -136,7 +136,7 @@ private:
         bool closed = false;
         for (std::size_t i = 0; i < descriptors_.size(); ++i) {
             auto& [entry, waiter] = places_[i];
-            if (!entry)
+            if (!waiter)
                 continue;
             const wait_queue::guard held{entry->guard};
             entry->waiters.remove(held, *waiter);

@@ -82,7 +82,7 @@ template <class Function> std::invoke_result_t<Function&> offload(Function&& fun
     if (work.failure)
         std::rethrow_exception(std::move(work.failure));
     if constexpr (!std::is_void_v<result>)
-        return std::move(*work.value);
+        return std::move(*work.value); // NOLINT(bugprone-unchecked-optional-access): run() has set one or the other
 }
 
 } // namespace coir
