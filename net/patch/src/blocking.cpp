@@ -24,12 +24,18 @@ bool blocked_call::begin() noexcept
             return false;
         }
     }
+    deadline_ = socket_deadline(descriptor_, way_);
+    return true;
+}
+
+clock::time_point socket_deadline(int descriptor, direction way) noexcept
+{
     timeval limit{};
     socklen_t size = sizeof limit;
-    const int option = way_ == direction::read ? SO_RCVTIMEO : SO_SNDTIMEO;
-    if (::getsockopt(descriptor_, SOL_SOCKET, option, &limit, &size) == 0 && (limit.tv_sec || limit.tv_usec))
-        deadline_ = deadline_after(std::chrono::seconds{limit.tv_sec} + std::chrono::microseconds{limit.tv_usec});
-    return true;
+    const int option = way == direction::read ? SO_RCVTIMEO : SO_SNDTIMEO;
+    if (::getsockopt(descriptor, SOL_SOCKET, option, &limit, &size) != 0 || (!limit.tv_sec && !limit.tv_usec))
+        return never;
+    return deadline_after(std::chrono::seconds{limit.tv_sec} + std::chrono::microseconds{limit.tv_usec});
 }
 
 bool blocked_call::wait() noexcept

@@ -47,6 +47,9 @@ private:
     clock::time_point deadline_ = never;
 };
 
+/// When SO_RCVTIMEO or SO_SNDTIMEO ends a call that begins to wait now; `never` without one, and for what is no socket.
+clock::time_point socket_deadline(int descriptor, direction way) noexcept;
+
 /// errno for a wait that was not for nothing: 0 if it is worth another try.
 int error_of(net::wait_status status, int on_time_out) noexcept;
 

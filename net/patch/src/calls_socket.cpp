@@ -8,7 +8,6 @@
 #include <coir/spin_lock.hpp>
 
 #include <fcntl.h>
-#include <sys/time.h>
 
 #include <algorithm>
 #include <mutex>
@@ -51,13 +50,7 @@ int finish_connecting(int fd, int flags, const sockaddr* address, socklen_t size
 /// A Unix socket whose peer has no room in its backlog. The kernel tells nobody when there is: try again, now and then.
 int connect_when_there_is_room(int fd, int flags, const sockaddr* address, socklen_t size) noexcept
 {
-    timeval limit{};
-    socklen_t limit_size = sizeof limit;
-    ::getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, &limit_size);
-    const auto deadline =
-        limit.tv_sec || limit.tv_usec
-            ? deadline_after(std::chrono::seconds{limit.tv_sec} + std::chrono::microseconds{limit.tv_usec})
-            : never;
+    const auto deadline = socket_deadline(fd, direction::write);
     for (auto pause = std::chrono::microseconds{100};; pause = std::min(2 * pause, std::chrono::microseconds{10'000})) {
         const auto look = std::min(deadline, clock::now() + pause);
         auto status = net::wait_ready(fd, 0, look); // for nothing but a close, a cancellation, and the time
