@@ -5,6 +5,7 @@
 #include "interpose.hpp"
 #include "libc.hpp"
 #include "on_helper.hpp"
+#include "valid_time.hpp"
 
 #include <algorithm>
 #include <csignal>
@@ -29,11 +30,6 @@ clock::time_point deadline_in(int milliseconds) noexcept
 clock::time_point deadline_in(const timespec* time) noexcept
 {
     return time ? deadline_after(std::chrono::seconds{time->tv_sec} + std::chrono::nanoseconds{time->tv_nsec}) : never;
-}
-
-bool valid(const timespec& time) noexcept
-{
-    return time.tv_sec >= 0 && time.tv_nsec >= 0 && time.tv_nsec < 1'000'000'000;
 }
 
 bool is_zero(const timespec* time) noexcept

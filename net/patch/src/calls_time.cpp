@@ -2,6 +2,7 @@
 // Sleeping.
 #include "interpose.hpp"
 #include "libc.hpp"
+#include "valid_time.hpp"
 
 #include <coir/clock.hpp>
 #include <coir/wait_queue.hpp>
@@ -12,11 +13,6 @@
 namespace coir {
 
 namespace {
-
-bool valid(const timespec* time) noexcept
-{
-    return time && time->tv_sec >= 0 && time->tv_nsec >= 0 && time->tv_nsec < 1'000'000'000;
-}
 
 clock::duration duration_of(const timespec& time) noexcept
 {
@@ -59,7 +55,7 @@ clock::time_point deadline_of(clockid_t which, const timespec& time) noexcept
 
 COIR_INTERPOSE int nanosleep(const timespec* time, timespec* remaining)
 {
-    if (outside() || !valid(time))
+    if (outside() || !time || !valid(*time))
         return libc.nanosleep(time, remaining);
     const auto deadline = deadline_after(duration_of(*time));
     if (const int error = sleep_until(deadline)) {
@@ -73,7 +69,7 @@ COIR_INTERPOSE int nanosleep(const timespec* time, timespec* remaining)
 COIR_INTERPOSE int clock_nanosleep(clockid_t which, int flags, const timespec* time, timespec* remaining)
 {
     const bool ours = which == CLOCK_MONOTONIC || which == CLOCK_REALTIME || which == CLOCK_BOOTTIME;
-    if (outside() || !ours || !valid(time))
+    if (outside() || !ours || !time || !valid(*time))
         return libc.clock_nanosleep(which, flags, time, remaining);
     if (!(flags & TIMER_ABSTIME)) {
         const auto deadline = deadline_after(duration_of(*time));
