@@ -1,44 +1,28 @@
 // SPDX-License-Identifier: BSL-1.0
-#include <coir/fiber.hpp>
+#include "lock_owner.hpp"
+
 #include <coir/mutex.hpp>
 
-#include <cstdio>
-#include <exception>
+#include <limits>
 #include <system_error>
 
 namespace coir {
 
-namespace {
-
-/// Who locks: the fiber, or the thread where there is none. An address that nobody else has.
-const void* caller_identity() noexcept
-{
-    thread_local char thread_identity;
-    return current_fiber ? static_cast<const void*>(current_fiber) : &thread_identity;
-}
-
-/// What stands in a waiter's place in the queue: to whom the mutex is handed over.
-struct locker : waiter {
-    locker(parking& owner, const void* who) noexcept : waiter{owner}, identity{who} {}
-    const void* identity;
-};
-
-[[noreturn]] void terminate(const char* sentence) noexcept
-{
-    std::fprintf(stderr, "coir: mutex: %s (fiber %llu)\n", sentence,
-                 static_cast<unsigned long long>(this_fiber::get_id().value));
-    std::terminate();
-}
-
-} // namespace
-
-mutex::~mutex()
+mutex_base::~mutex_base()
 {
     if (owner_)
-        terminate("destroyed while locked");
+        terminate_lock("mutex", "destroyed while locked");
 }
 
-wake_cause mutex::acquire(bool interruptible)
+bool mutex_base::reenter() noexcept
+{
+    if (reentered_ == std::numeric_limits<std::uint32_t>::max())
+        return false;
+    ++reentered_;
+    return true;
+}
+
+wake_cause mutex_base::acquire(clock::time_point deadline, bool interruptible)
 {
     const auto* self = caller_identity();
     wait_queue::guard held{guard_};
@@ -46,37 +30,56 @@ wake_cause mutex::acquire(bool interruptible)
         owner_ = self;
         return wake_cause::notified;
     }
-    if (owner_ == self)
-        throw std::system_error{std::make_error_code(std::errc::resource_deadlock_would_occur), "coir::mutex::lock"};
+    if (owner_ == self) {
+        if (reentry_ == reentry::refused)
+            throw_deadlock("coir::mutex::lock");
+        if (!reenter())
+            throw std::system_error{std::make_error_code(std::errc::resource_unavailable_try_again),
+                                    "coir::recursive_mutex::lock"};
+        return wake_cause::notified;
+    }
     parking wait;
     locker place{wait, self};
-    return waiters_.wait(held, place, {.reason = {"mutex", this}, .interruptible = interruptible});
+    return waiters_.wait(held, place,
+                         {.reason = {"mutex", this}, .deadline = deadline, .interruptible = interruptible});
 }
 
-void mutex::lock()
+void mutex_base::lock()
 {
-    throw_if_interrupted(acquire(true));
+    throw_if_interrupted(acquire(never, true));
 }
 
-void mutex::lock_uninterrupted() noexcept
+bool mutex_base::lock_before(clock::time_point deadline)
 {
-    acquire(false);
+    const auto cause = acquire(deadline, true);
+    throw_if_interrupted(cause);
+    return cause == wake_cause::notified;
 }
 
-bool mutex::try_lock() noexcept
+void mutex_base::lock_uninterrupted() noexcept
 {
+    acquire(never, false);
+}
+
+bool mutex_base::try_lock() noexcept
+{
+    const auto* self = caller_identity();
     wait_queue::guard held{guard_};
     if (owner_)
-        return false;
-    owner_ = caller_identity();
+        return owner_ == self && reentry_ == reentry::counted && reenter();
+    owner_ = self;
     return true;
 }
 
-void mutex::unlock() noexcept
+void mutex_base::unlock() noexcept
 {
     wait_queue::guard held{guard_};
     if (owner_ != caller_identity())
-        terminate("unlocked by a fiber that does not hold it");
+        terminate_lock("mutex", "unlocked by a fiber that does not hold it");
+    if (reentered_ > 0) {
+        --reentered_;
+        return;
+    }
     auto* next = static_cast<locker*>(waiters_.pop(held));
     owner_ = next ? next->identity : nullptr;
     held.unlock();

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <coir/fiber.hpp>
+#include <coir/fiber_group.hpp>
 #include <coir/mutex.hpp>
 #include <coir/testing.hpp>
 
@@ -253,6 +254,172 @@ TEST_CASE("a mutex is the plain thread's that locked it, too") {
     bool taken = true;
     std::thread{[&] { taken = door.try_lock(); }}.join();
     CHECK(!taken);
+}
+
+// ---- timed_mutex ----------------------------------------------------------------------------------------------------
+
+TEST_CASE("try_lock_for gives up when its time is over, and leaves the mutex as it was") {
+    testing::run([] {
+        timed_mutex door;
+        std::unique_lock lock{door};
+        fiber impatient{[&] {
+            const auto start = clock::now();
+            CHECK(!door.try_lock_for(1s));
+            CHECK(clock::now() - start == 1s);
+            CHECK(!door.try_lock_until(start + 3s));
+            CHECK(clock::now() - start == 3s);
+            CHECK(!door.try_lock_for(0s));
+            CHECK(!door.try_lock_for(-1s));
+            CHECK(!door.try_lock_until(start));
+            CHECK(clock::now() - start == 3s);
+        }};
+        impatient.join();
+        lock.unlock();
+        CHECK(door.try_lock());
+        door.unlock();
+    });
+}
+
+TEST_CASE("try_lock_for has the mutex as soon as it is given up") {
+    testing::run([] {
+        timed_mutex door;
+        std::unique_lock lock{door};
+        fiber patient{[&] {
+            const auto start = clock::now();
+            std::unique_lock inner{door, 1h};
+            CHECK(inner.owns_lock());
+            CHECK(clock::now() - start == 1s);
+        }};
+        this_fiber::sleep_for(1s);
+        lock.unlock();
+        patient.join();
+        CHECK(door.try_lock());
+        door.unlock();
+    });
+}
+
+TEST_CASE("a timed_mutex nobody holds is taken without suspending, even if there is no time left") {
+    testing::run([] {
+        timed_mutex free;
+        const no_suspend here;
+        std::unique_lock lock{free, 0s};
+        CHECK(lock.owns_lock());
+    });
+}
+
+TEST_CASE("the limited and the patient wait for a timed_mutex in one line") {
+    testing::run([] {
+        timed_mutex door;
+        std::string log;
+        std::unique_lock lock{door};
+        fiber a{[&] {
+            CHECK(door.try_lock_for(1h));
+            log += 'a';
+            door.unlock();
+        }};
+        fiber gone{[&] { CHECK(!door.try_lock_for(1s)); }};
+        fiber b{[&] {
+            std::scoped_lock inner{door};
+            log += 'b';
+        }};
+        fiber c{[&] {
+            CHECK(door.try_lock_for(1h));
+            log += 'c';
+            door.unlock();
+        }};
+        this_fiber::sleep_for(2s);
+        lock.unlock();
+        lock.lock();
+        CHECK(log == "abc");
+    });
+}
+
+TEST_CASE("a mutex given up in the very instant when the time is over is not lost") {
+    testing::run([] {
+        for (bool waiter_first : {true, false}) { // both timers are due in one turn, in one order or the other
+            timed_mutex door;
+            int had = 0;
+            fiber_group both;
+            auto wait = [&] {
+                this_fiber::yield();
+                if (door.try_lock_for(1s)) {
+                    ++had;
+                    door.unlock();
+                }
+            };
+            if (waiter_first)
+                both.spawn(wait);
+            both.spawn([&] {
+                std::scoped_lock lock{door};
+                this_fiber::sleep_for(1s);
+            });
+            if (!waiter_first)
+                both.spawn(wait);
+            both.join();
+            CHECK(had <= 1);
+            CHECK(door.try_lock());
+            door.unlock();
+        }
+    });
+}
+
+TEST_CASE("who is cancelled in try_lock_for does not get the mutex, and the next one does") {
+    testing::run([] {
+        timed_mutex door;
+        std::string log;
+        std::unique_lock lock{door};
+        fiber a{[&] {
+            CHECK_THROWS_AS(door.try_lock_for(1h), cancelled);
+            log += "a cancelled, ";
+        }};
+        fiber b{[&] {
+            CHECK(door.try_lock_for(1h));
+            log += "b entered";
+            door.unlock();
+        }};
+        this_fiber::yield();
+        a.cancel();
+        a.join();
+        lock.unlock();
+        b.join();
+        CHECK(log == "a cancelled, b entered");
+    });
+}
+
+TEST_CASE("of a timeout around try_lock_for and its own limit, the earlier says how it ends") {
+    testing::run([] {
+        timed_mutex door;
+        std::unique_lock lock{door};
+        fiber other{[&] {
+            const timeout limit{1min};
+            CHECK(!door.try_lock_for(1s));
+            CHECK_THROWS_AS(door.try_lock_for(1h), timed_out);
+        }};
+        other.join();
+    });
+}
+
+TEST_CASE("try_lock_for of a timed_mutex that one holds is refused") {
+    testing::run([] {
+        timed_mutex door;
+        std::scoped_lock lock{door};
+        CHECK_THROWS_AS(static_cast<void>(door.try_lock_for(1h)), std::system_error);
+    });
+}
+
+TEST_CASE("a plain thread's try_lock_for ends at its time, or with the mutex") {
+    timed_mutex door;
+    std::unique_lock lock{door};
+    bool had = true;
+    std::thread{[&] { had = door.try_lock_for(1ms); }}.join();
+    CHECK(!had);
+    std::thread patient{[&] {
+        had = door.try_lock_for(1h);
+        door.unlock();
+    }};
+    lock.unlock();
+    patient.join();
+    CHECK(had);
 }
 
 TEST_SUITE_END();
