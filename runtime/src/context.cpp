@@ -33,13 +33,25 @@ struct context::handover {
         return *to;
     }
 
-    static void start(transfer_t transfer) noexcept
+    [[noreturn]] static void start(transfer_t transfer) noexcept
     {
         auto& self = receive(transfer);
         self.entry_(self.argument_);
         std::terminate();
     }
 };
+
+/// Called by coir_first_frame, which is in first_frame.S for the architectures that it knows.
+extern "C" [[noreturn, gnu::visibility("hidden")]] void coir_enter_context(transfer_t transfer) noexcept
+{
+    context::handover::start(transfer);
+}
+
+#if defined(__x86_64__) || defined(__aarch64__)
+extern "C" void coir_first_frame(transfer_t transfer) noexcept;
+#else
+constexpr auto* coir_first_frame = &coir_enter_context;
+#endif
 
 thread_globals thread_globals::of_this_thread() noexcept
 {
@@ -56,7 +68,7 @@ context::context() noexcept
 context::context(stack_memory memory, std::byte* top, void (*entry)(void*) noexcept, void* argument) noexcept
     : entry_{entry}, argument_{argument}, memory_{memory}
 {
-    suspended_ = make_fcontext(top, static_cast<std::size_t>(top - memory.base), &handover::start);
+    suspended_ = make_fcontext(top, static_cast<std::size_t>(top - memory.base), coir_first_frame);
 #if COIR_TSAN
     sanitizer_fiber_ = __tsan_create_fiber(0);
 #endif

@@ -44,8 +44,9 @@ public:
     /// As switch_to, but nobody will switch back.
     [[noreturn]] void leave_for(context& next) noexcept;
 
-private:
     struct handover;
+
+private:
     void arrived_from(context& previous) noexcept;
 
     void* suspended_ = nullptr; ///< Boost.Context's fcontext_t while it does not run
