@@ -115,10 +115,25 @@ void asio_driver::arm(clock::time_point deadline)
         return;
     timer_watched_ = true;
     // Setting the time has also cleared an expiry that was never read, so this waits for the next one.
-    timer_.async_wait(boost::asio::posix::descriptor_base::wait_read, [this](const boost::system::error_code&) {
+    timer_.async_wait(boost::asio::posix::descriptor_base::wait_read, [this](const boost::system::error_code& failure) {
+        if (failure)
+            return; // closed, in a forked child
         timer_watched_ = false;
         armed_for_ = never;
     });
+}
+
+void asio_driver::after_fork_in_child() noexcept
+{
+    const outside_fiber guard;
+    // The parent's timerfd is the same timer here. Asio makes its own descriptors anew.
+    context_.notify_fork(boost::asio::execution_context::fork_child);
+    boost::system::error_code ignored;
+    timer_.close(ignored);
+    timer_.assign(make_timer());
+    timer_watched_ = false;
+    armed_for_ = never;
+    wake_posted_.store(false, std::memory_order_relaxed);
 }
 
 boost::asio::io_context& this_hub_io_context()

@@ -23,6 +23,7 @@ public:
     void poll() override;
     bool wait(clock::time_point deadline, bool outside_work) override;
     void wake() noexcept override;
+    void after_fork_in_child() noexcept override;
 
     boost::asio::io_context& context() noexcept { return context_; }
 

@@ -39,12 +39,12 @@ std::ostream& operator<<(std::ostream& out, fiber_id id)
     return out << id.value;
 }
 
-fiber_state* start_fiber(const fiber_options& options, const fiber_entry& entry, void* callable)
+fiber_state* start_fiber(const fiber_options& options, const fiber_entry& entry, void* callable, fiber_group* group)
 {
     auto* hub = scheduler::of_this_thread();
     if (!hub)
         throw std::logic_error{"coir::fiber: no runtime runs on this thread; see coir::run"};
-    return hub->start(options, entry, callable);
+    return hub->start(options, entry, callable, group);
 }
 
 // ---- the handle -----------------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ void yield()
         self->terminate("it yields inside a no_suspend");
     if (self->may_be_interrupted())
         check_cancelled();
-    self->hub.yield();
+    self->hub().yield();
 }
 
 void sleep_until_deadline(clock::time_point deadline)

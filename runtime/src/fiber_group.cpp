@@ -22,30 +22,42 @@ fiber_group::~fiber_group()
     }
 }
 
-void fiber_group::add(fiber_state* member)
+void fiber_group::start_member(const fiber_options& options, const fiber_entry& entry, void* callable)
 {
-    // The new fiber is ready but has not run: this one has not suspended since it was made.
+    // The group knows its members by name only: each keeps itself alive while it runs, and leaves before it ends.
+    start_fiber(options, entry, callable, this)->release();
+}
+
+void fiber_group::append(fiber_state& member) noexcept
+{
+    member.siblings = {nullptr, last_};
+    (last_ ? last_->siblings.next : first_) = &member;
+    last_ = &member;
+}
+
+void fiber_group::unlink(fiber_state& member) noexcept
+{
+    auto [next, previous] = member.siblings;
+    (previous ? previous->siblings.next : first_) = next;
+    (next ? next->siblings.previous : last_) = previous;
+}
+
+void fiber_group::add(fiber_state& member) noexcept
+{
     wait_queue::guard held{lock_};
-    member->group = this;
-    member->siblings = {members_, nullptr};
-    if (members_)
-        members_->siblings.previous = member;
-    members_ = member;
+    member.group = this;
+    member.cancelled_by_group = cancelled_;
+    append(member);
     ++size_;
-    const bool cancel = cancelled_;
     held.unlock();
-    if (cancel)
-        member->request_cancel();
-    member->release(); // it stays in the group by name only, and keeps itself alive while it runs
+    if (member.cancelled_by_group)
+        member.request_cancel(); // nobody else sees it yet
 }
 
 void fiber_group::ended(fiber_state& member, std::exception_ptr failure) noexcept
 {
     wait_queue::guard held{lock_};
-    auto [next, previous] = member.siblings;
-    (previous ? previous->siblings.next : members_) = next;
-    if (next)
-        next->siblings.previous = previous;
+    unlink(member);
     const bool first_failure = failure && !failure_;
     if (first_failure)
         failure_ = std::move(failure);
@@ -56,6 +68,13 @@ void fiber_group::ended(fiber_state& member, std::exception_ptr failure) noexcep
     }
     if (--size_ == 0)
         joiners_.notify_all(held);
+}
+
+/// In a forked child, where no other thread runs and nobody waits.
+void fiber_group::vanished(fiber_state& member) noexcept
+{
+    unlink(member);
+    --size_;
 }
 
 wake_cause fiber_group::wait_until_empty(bool interruptible) noexcept
@@ -77,17 +96,28 @@ void fiber_group::join()
         cancel();
         wait_until_empty(false);
     }
-    if (auto failure = std::exchange(failure_, nullptr))
+    if (auto failure = std::exchange(failure_, nullptr)) // no member is left that could touch it
         std::rethrow_exception(std::move(failure));
     throw_if_interrupted(cause);
 }
 
 void fiber_group::cancel() noexcept
 {
-    // Members belong to this hub, and cancelling does not suspend: the list stands still.
+    wait_queue::guard held{lock_};
     cancelled_ = true;
-    for (auto* member = members_; member; member = member->siblings.next)
-        member->request_cancel();
+    // Not under the lock, because it calls the stop callbacks of who knows whom. Meanwhile others come and go; so each
+    // goes to the end of the list before it is cancelled, and all have been when the first has been.
+    while (first_ && !first_->cancelled_by_group) {
+        auto& member = *first_;
+        member.cancelled_by_group = true;
+        unlink(member);
+        append(member);
+        member.retain();
+        held.unlock();
+        member.request_cancel();
+        member.release();
+        held.lock();
+    }
 }
 
 } // namespace coir

@@ -28,8 +28,8 @@ std::byte* align_down(std::byte* address, std::size_t alignment) noexcept
 
 } // namespace
 
-fiber_state* fiber_state::create(scheduler& hub, stack_pool& pool, const fiber_options& options,
-                                 const fiber_entry& entry, void* callable)
+fiber_state* fiber_state::create(stack_pool& pool, const fiber_options& options, const fiber_entry& entry,
+                                 void* callable)
 {
     const auto memory = pool.allocate(options.stack_size ? options.stack_size : default_stack_size());
     std::byte* state =
@@ -45,14 +45,21 @@ fiber_state* fiber_state::create(scheduler& hub, stack_pool& pool, const fiber_o
         pool.release(memory);
         throw;
     }
-    auto* result = ::new (state) fiber_state{hub, pool, memory, align_down(place, 16), options, entry};
+    auto* result = ::new (state) fiber_state{pool, memory, align_down(place, 16), options, entry};
     result->callable_ = place;
     return result;
 }
 
-fiber_state::fiber_state(scheduler& on, stack_pool& pool, stack_memory memory, std::byte* top,
-                         const fiber_options& options, const fiber_entry& entry) noexcept
-    : hub{on}, id{new_id()}, stack{memory, top, &run, this}, pool_{pool}, memory_{memory}, entry_{entry}
+fiber_state::fiber_state(stack_pool& pool, stack_memory memory, std::byte* top, const fiber_options& options,
+                         const fiber_entry& entry) noexcept
+    : id{new_id()},
+      stack{memory, top, &run, this},
+      start_request{&scheduler::take_in, *this},
+      wake_request{&scheduler::make_ready, *this},
+      interrupt_request{&scheduler::interrupt, *this},
+      pool_{pool},
+      memory_{memory},
+      entry_{entry}
 {
     options.name.copy(name, sizeof name - 1);
 }
@@ -67,13 +74,19 @@ void fiber_state::release() noexcept
     pool.release(memory);
 }
 
+void fiber_state::settle(scheduler& on) noexcept
+{
+    const std::lock_guard held{join_guard};
+    hub_.store(&on, std::memory_order_relaxed);
+}
+
 void fiber_state::run(void* self) noexcept
 {
     auto& fiber = *static_cast<fiber_state*>(self);
-    fiber.hub.entered();
+    fiber.hub().entered();
     fiber.call();
     fiber.finish();
-    fiber.hub.leave(fiber);
+    fiber.hub().leave(fiber);
 }
 
 void fiber_state::call() noexcept
@@ -107,16 +120,17 @@ void fiber_state::request_cancel() noexcept
 {
     cancel_requested_.store(true, std::memory_order_relaxed);
     request_stop();
-    if (scheduler::of_this_thread() == &hub) {
+    if (scheduler::of_this_thread() == home() && home()) {
         interrupt(wake_cause::cancelled);
         return;
     }
-    // While the fiber has not ended its hub lives; finish() takes this lock before that.
+    // While the fiber has not ended its hub lives; finish() takes this lock before that. And so does settle(): a fiber
+    // that has no home yet will see the flag set above.
     std::lock_guard held{join_guard};
-    if (joinable_ended || interrupt_posted.exchange(true, std::memory_order_acq_rel))
+    if (!home() || joinable_ended || interrupt_posted.exchange(true, std::memory_order_acq_rel))
         return;
     retain();
-    hub.post(interrupt_request);
+    hub().post(interrupt_request);
 }
 
 bool fiber_state::request_stop() noexcept

@@ -26,12 +26,18 @@ class fiber_group;
 class scheduler;
 class stack_pool;
 
-/// A request from another thread to a fiber's hub. One fiber has one of each kind.
+/// Something for a hub's own thread to do, posted by another. Whoever posts it keeps it alive until it has been done.
 struct hub_request {
-    enum class kind : std::uint8_t { wake, interrupt };
-    fiber_state* fiber;
-    kind what;
+    using action = void(scheduler& hub, hub_request& self) noexcept;
+    explicit hub_request(action* what) noexcept : act{what} {}
+
+    action* act;
     hub_request* next = nullptr;
+};
+
+struct fiber_request : hub_request {
+    fiber_request(action* what, fiber_state& whom) noexcept : hub_request{what}, fiber{whom} {}
+    fiber_state& fiber;
 };
 
 /// "what" of an exception, or its type's name.
@@ -39,13 +45,14 @@ std::string describe(const std::exception_ptr& failure);
 
 class fiber_state {
 public:
-    static fiber_state* create(scheduler& hub, stack_pool& pool, const fiber_options& options, const fiber_entry& entry,
+    /// Belongs to no hub yet: one takes it in with `settle`.
+    static fiber_state* create(stack_pool& pool, const fiber_options& options, const fiber_entry& entry,
                                void* callable);
     void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
     /// Frees the fiber's stack with the last reference. Not from that stack.
     void release() noexcept;
 
-    /// Any thread. Cancellation reaches a fiber that waits on its own hub's next turn.
+    /// Any thread. Cancellation reaches a fiber that waits at its hub's next turn.
     void request_cancel() noexcept;
     bool request_stop() noexcept;
     std::stop_token stop_token();
@@ -66,8 +73,12 @@ public:
     /// In a wait that nobody has ended yet.
     bool waits() const noexcept { return parked && !parked->claimed(); }
 
+    /// Where it lives until it ends; null before a hub has taken it in. Any thread.
+    scheduler* home() const noexcept { return hub_.load(std::memory_order_relaxed); }
+    scheduler& hub() const noexcept { return *home(); }
+    void settle(scheduler& on) noexcept;
+
     // Used by the scheduler and by what is built beside it; only on the fiber's own hub unless said otherwise.
-    scheduler& hub;
     const fiber_id id;
     context stack;
     fiber_state* next_ready = nullptr;
@@ -85,8 +96,11 @@ public:
     unsigned must_not_suspend = 0;
     bool ended = false;
 
-    hub_request wake_request{this, hub_request::kind::wake};           // any thread, after claiming the parking
-    hub_request interrupt_request{this, hub_request::kind::interrupt}; // any thread, under interrupt_posted
+    // Posted by other threads: the first before it has a home, the second by who has claimed its parking, the third
+    // under interrupt_posted.
+    fiber_request start_request;
+    fiber_request wake_request;
+    fiber_request interrupt_request;
     std::atomic<bool> interrupt_posted{false};
 
     spin_lock join_guard; ///< for the next three, which joiners on other threads read
@@ -96,19 +110,21 @@ public:
     bool detached = false;
 
     fiber_group* group = nullptr;
-    list_links<fiber_state> siblings;
+    list_links<fiber_state> siblings; ///< under the group's lock, as is the next
+    bool cancelled_by_group = false;
 
     local_values locals; ///< fiber_local's; destroyed on the fiber's own stack
 
     char name[32] = {};
 
 private:
-    fiber_state(scheduler& hub, stack_pool& pool, stack_memory memory, std::byte* top, const fiber_options& options,
+    fiber_state(stack_pool& pool, stack_memory memory, std::byte* top, const fiber_options& options,
                 const fiber_entry& entry) noexcept;
     static void run(void* self) noexcept;
     void call() noexcept;
     void finish() noexcept;
 
+    std::atomic<scheduler*> hub_{nullptr};
     std::atomic<std::uint32_t> references_{2};
     std::atomic<bool> cancel_requested_{false};
     spin_lock stop_guard_;

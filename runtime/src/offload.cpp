@@ -120,13 +120,13 @@ void offload_submit(offload_job& job)
 outside_work::outside_work() noexcept : fiber_{current_fiber}
 {
     if (fiber_)
-        fiber_->hub.outside_work.fetch_add(1, std::memory_order_relaxed);
+        fiber_->hub().outside_work.fetch_add(1, std::memory_order_relaxed);
 }
 
 outside_work::~outside_work()
 {
     if (fiber_)
-        fiber_->hub.outside_work.fetch_sub(1, std::memory_order_relaxed);
+        fiber_->hub().outside_work.fetch_sub(1, std::memory_order_relaxed);
 }
 
 } // namespace coir

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "scheduler.hpp"
 
+#include "fork.hpp"
+#include "hub_group.hpp"
 #include "overflow_report.hpp"
 
-#include <coir/inspect.hpp>
+#include <coir/fiber_group.hpp>
 #include <coir/testing.hpp>
 
 #include <sys/single_threaded.h>
@@ -21,8 +23,10 @@ constinit thread_local fiber_state* current_fiber = nullptr;
 
 constinit thread_local scheduler* current_scheduler = nullptr;
 
-scheduler::scheduler(driver& driver) : driver_{driver}, stacks_{*new stack_pool}
+scheduler::scheduler(driver& driver, hub_group& group, std::size_t index)
+    : driver_{driver}, group_{group}, index_{index}, stacks_{*new stack_pool}
 {
+    watch_forks();
     // With this flag set, libstdc++ takes a short-cut for function-local statics which reports recursion, instead of
     // waiting, when a second fiber meets an initialiser that suspends.
     if (__libc_single_threaded) // later hubs only read it, and may do that at the same time
@@ -33,29 +37,85 @@ scheduler::~scheduler()
 {
     while (posting_.load(std::memory_order_acquire) != 0)
         std::this_thread::yield();
+    take_requests(); // inquiries that came when the loop had ended
     stacks_.close();
 }
 
-fiber_state* scheduler::start(const fiber_options& options, const fiber_entry& entry, void* callable)
+// ---- starting fibers ------------------------------------------------------------------------------------------------
+
+fiber_state* scheduler::start(const fiber_options& options, const fiber_entry& entry, void* callable,
+                              fiber_group* group)
 {
     timers_.reserve(live_ + 1);
-    auto* fiber = fiber_state::create(*this, stacks_, options, entry, callable);
-    all_.push(*fiber);
-    ++live_;
-    if (cancelling_)
-        fiber->request_cancel();
-    make_ready(*fiber);
+    auto* fiber = fiber_state::create(stacks_, options, entry, callable);
+    if (group)
+        group->add(*fiber);
+    if (options.on == placement::any_hub && group_.size() > 1) {
+        offer(*fiber);
+    } else {
+        if (!std::exchange(counted_, true))
+            group_.add_work();
+        add(*fiber);
+    }
     return fiber;
 }
 
+fiber_state& scheduler::create_detached(const fiber_options& options, const fiber_entry& entry, void* callable)
+{
+    auto& fiber = *fiber_state::create(stacks_, options, entry, callable);
+    fiber.detached = true;
+    fiber.release(); // the reference that a handle would have had
+    return fiber;
+}
+
+void scheduler::offer(fiber_state& fiber) noexcept
+{
+    group_.add_work();
+    unstarted_.push(fiber);
+    group_.unstarted();
+}
+
+void scheduler::take_unstarted() noexcept
+{
+    // A share and not all: the others may be idle, and who has been taken in never moves.
+    auto taken = unstarted_.take(group_.size());
+    if (taken.empty() && ready_.empty())
+        taken = group_.steal(*this);
+    while (!taken.empty())
+        take_in(taken.pop());
+}
+
+void scheduler::take_in(fiber_state& fiber) noexcept
+{
+    timers_.reserve(live_ + 1); // terminates when there is no memory: who started the fiber cannot be told any more
+    if (std::exchange(counted_, true))
+        group_.work_done(); // never the last unit: that is ours
+    add(fiber);
+}
+
+void scheduler::add(fiber_state& fiber) noexcept
+{
+    fiber.settle(*this);
+    all_.push(fiber);
+    ++live_;
+    if (cancelling_)
+        fiber.request_cancel();
+    make_ready(fiber);
+}
+
+void scheduler::take_in(scheduler& hub, hub_request& request) noexcept
+{
+    hub.take_in(static_cast<fiber_request&>(request).fiber);
+}
+
+// ---- the loop -------------------------------------------------------------------------------------------------------
+
 void scheduler::run()
 {
-    if (current_scheduler)
-        throw std::logic_error{"coir::runtime::run: this thread runs fibers already"};
     struct mark {
         explicit mark(scheduler* hub) { current_scheduler = hub; }
         ~mark() { current_scheduler = nullptr; }
-    } running{this};
+    } const running{this};
     const overflow_report overflows;
     globals_ = thread_globals::of_this_thread();
 
@@ -63,21 +123,35 @@ void scheduler::run()
         turn_time_ = driver_.now();
         take_requests();
         wake_due();
-        if (live_ == 0)
-            break;
-        if (ready_.empty()) {
-            if (!driver_.wait(timers_.next(), outside_work.load(std::memory_order_relaxed) != 0))
-                on_deadlock();
+        take_unstarted();
+        if (!ready_.empty()) {
+            switches_left_ = turn_length;
+            switch_to(loop_, next());
+            if (!ready_.empty())
+                driver_.poll();
             continue;
         }
-        switches_left_ = turn_length;
-        switch_to(loop_, next());
-        if (!ready_.empty())
-            driver_.poll();
+        if (live_ == 0) {
+            if (std::exchange(counted_, false))
+                group_.work_done();
+            if (!group_.has_work())
+                break;
+        }
+        if (group_.idle(*this)) {
+            wait();
+            group_.busy(*this);
+        }
     }
     cancelling_ = false;
     if (!deadlock_.empty())
         throw deadlock{std::exchange(deadlock_, {})};
+}
+
+void scheduler::wait()
+{
+    const bool outside = outside_work.load(std::memory_order_relaxed) != 0 || group_.goes_on();
+    if (!driver_.wait(timers_.next(), outside))
+        on_deadlock();
 }
 
 void scheduler::leave(fiber_state& ended) noexcept
@@ -90,15 +164,48 @@ void scheduler::leave(fiber_state& ended) noexcept
     ended.stack.leave_for(current_fiber ? current_fiber->stack : loop_);
 }
 
+// ---- from other threads ---------------------------------------------------------------------------------------------
+
+/// A thread that has something for this hub. The hub may act on it, finish and be destroyed before the thread is done
+/// with it; its destructor waits for that, and a fork too.
+class scheduler::posting {
+public:
+    explicit posting(scheduler& hub) noexcept : hub_{hub}
+    {
+        while (hub_.posting_.fetch_add(1, std::memory_order_acquire) & posts_closed) {
+            hub_.posting_.fetch_sub(1, std::memory_order_release);
+            std::this_thread::yield();
+        }
+    }
+    ~posting()
+    {
+        hub_.driver_.wake();
+        hub_.posting_.fetch_sub(1, std::memory_order_release);
+    }
+    posting(const posting&) = delete;
+    posting& operator=(const posting&) = delete;
+
+private:
+    scheduler& hub_;
+};
+
 void scheduler::post(hub_request& request) noexcept
 {
-    // The hub may act on the request, finish and be destroyed before wake() returns; its destructor waits for us.
-    posting_.fetch_add(1, std::memory_order_relaxed);
+    const posting guard{*this};
     request.next = requests_.load(std::memory_order_relaxed);
     while (!requests_.compare_exchange_weak(request.next, &request, std::memory_order_release,
                                             std::memory_order_relaxed)) {}
-    driver_.wake();
-    posting_.fetch_sub(1, std::memory_order_release);
+}
+
+void scheduler::wake_up() noexcept
+{
+    const posting guard{*this};
+}
+
+void scheduler::cancel_all() noexcept
+{
+    const posting guard{*this};
+    cancel_all_.store(true, std::memory_order_release);
 }
 
 void scheduler::take_requests() noexcept
@@ -114,16 +221,24 @@ void scheduler::take_requests() noexcept
 
     while (in_order) {
         auto& request = *std::exchange(in_order, in_order->next);
-        auto& fiber = *request.fiber;
-        if (request.what == hub_request::kind::wake) {
-            make_ready(fiber);
-        } else {
-            fiber.interrupt_posted.store(false, std::memory_order_release);
-            fiber.interrupt(wake_cause::cancelled);
-            fiber.release();
-        }
+        request.act(*this, request);
     }
 }
+
+void scheduler::make_ready(scheduler& hub, hub_request& request) noexcept
+{
+    hub.make_ready(static_cast<fiber_request&>(request).fiber);
+}
+
+void scheduler::interrupt(scheduler&, hub_request& request) noexcept
+{
+    auto& fiber = static_cast<fiber_request&>(request).fiber;
+    fiber.interrupt_posted.store(false, std::memory_order_release);
+    fiber.interrupt(wake_cause::cancelled);
+    fiber.release();
+}
+
+// ---- waking and ending ----------------------------------------------------------------------------------------------
 
 void scheduler::wake_due() noexcept
 {
@@ -132,14 +247,6 @@ void scheduler::wake_due() noexcept
         if (fiber.parked->claim())
             fiber.parked->wake(fiber.timer_cause);
     }
-}
-
-void scheduler::cancel_all() noexcept
-{
-    posting_.fetch_add(1, std::memory_order_relaxed);
-    cancel_all_.store(true, std::memory_order_release);
-    driver_.wake();
-    posting_.fetch_sub(1, std::memory_order_release);
 }
 
 void scheduler::cancel_now() noexcept
@@ -158,6 +265,23 @@ void scheduler::on_deadlock()
     }
     deadlock_ = report;
     cancel_now();
+}
+
+std::vector<fiber_info> scheduler::fibers() const
+{
+    std::vector<fiber_info> result;
+    for (auto* fiber = all_.first(); fiber; fiber = all_.next(*fiber)) {
+        using state = fiber_info::state;
+        const auto doing = fiber == current_fiber ? state::running : fiber->waits() ? state::waiting : state::ready;
+        result.push_back({.id = fiber->id,
+                          .name = fiber->name,
+                          .hub = index_,
+                          .doing = doing,
+                          .waiting_for = fiber->parked ? fiber->waiting->reason : wait_reason{},
+                          .since = fiber->waiting_since,
+                          .deadline = fiber->parked ? fiber->waiting->deadline : never});
+    }
+    return result;
 }
 
 std::string scheduler::describe() const

@@ -12,9 +12,11 @@
 #include "intrusive_list.hpp"
 #include "stack_pool.hpp"
 #include "timer_queue.hpp"
+#include "unstarted_queue.hpp"
 
 #include <coir/driver.hpp>
 #include <coir/hub_local.hpp>
+#include <coir/inspect.hpp>
 
 #include <array>
 #include <atomic>
@@ -25,12 +27,14 @@
 
 namespace coir {
 
+class hub_group;
+
 /// The hub whose loop runs on this thread.
 [[gnu::tls_model("initial-exec")]] extern constinit thread_local scheduler* current_scheduler;
 
 class scheduler {
 public:
-    explicit scheduler(driver& driver);
+    scheduler(driver& driver, hub_group& group, std::size_t index);
     scheduler(const scheduler&) = delete;
     scheduler& operator=(const scheduler&) = delete;
     ~scheduler();
@@ -38,9 +42,20 @@ public:
     /// The hub whose loop runs on this thread, if any.
     static scheduler* of_this_thread() noexcept { return current_scheduler; }
 
-    fiber_state* start(const fiber_options& options, const fiber_entry& entry, void* callable);
+    hub_group& group() const noexcept { return group_; }
+    std::size_t index() const noexcept { return index_; }
+
     void run();
-    void cancel_all() noexcept; // any thread
+
+    // Any thread:
+    void cancel_all() noexcept;
+    void post(hub_request& request) noexcept;
+    void wake_up() noexcept;
+    fiber_state& create_detached(const fiber_options& options, const fiber_entry& entry, void* callable);
+    /// Lets any hub of the group start it.
+    void offer(fiber_state& fiber) noexcept;
+    unstarted_queue& unstarted() noexcept { return unstarted_; }
+    std::atomic<bool> is_idle{false}; ///< the group's
 
     // From a fiber of this hub:
     void suspend() noexcept;
@@ -49,15 +64,32 @@ public:
     [[noreturn]] void leave(fiber_state& ended) noexcept;
 
     // On this hub's thread:
+    fiber_state* start(const fiber_options& options, const fiber_entry& entry, void* callable, fiber_group* group);
     void make_ready(fiber_state& fiber) noexcept { ready_.push(fiber); }
     bool is_this_thread() const noexcept { return of_this_thread() == this; }
-    void post(hub_request& request) noexcept; // any thread
+
+    // What a fiber's requests ask for.
+    static void take_in(scheduler& hub, hub_request& request) noexcept;
+    static void make_ready(scheduler& hub, hub_request& request) noexcept;
+    static void interrupt(scheduler& hub, hub_request& request) noexcept;
+
+    // Around fork, on the thread that calls it.
+    void before_fork() noexcept;
+    void after_fork() noexcept;
+    void after_fork_in_child() noexcept;
+    void renumber(std::size_t index) noexcept { index_ = index; }
+    bool ends_process() const noexcept { return forked_ && !main_ended_; }
+    void main_ended() noexcept { main_ended_ = true; }
 
     driver& events() noexcept { return driver_; }
     timer_queue& timers() noexcept { return timers_; }
     clock::time_point turn_time() const noexcept { return turn_time_; }
     fiber_state* first_fiber() const noexcept { return all_.first(); }
+    std::vector<fiber_info> fibers() const;
     std::string describe() const;
+
+    /// Another run is not to be cancelled by what came too late for the last.
+    void forget_cancellation() noexcept { cancel_all_.store(false, std::memory_order_relaxed); }
 
     std::atomic<unsigned> outside_work{0};
     static constexpr std::size_t local_slots = 8;
@@ -65,16 +97,25 @@ public:
 
 private:
     static constexpr int turn_length = 128;
+    static constexpr unsigned posts_closed = 1U << 31;
 
     fiber_state* next() noexcept;
     void switch_to(context& from, fiber_state* next) noexcept;
     void on_deadlock();
+    void wait();
     void take_requests() noexcept;
+    void take_unstarted() noexcept;
+    void take_in(fiber_state& fiber) noexcept;
+    void add(fiber_state& fiber) noexcept;
     void wake_due() noexcept;
     void release_ended() noexcept;
     void cancel_now() noexcept;
 
+    class posting;
+
     driver& driver_;
+    hub_group& group_;
+    std::size_t index_;
     stack_pool& stacks_; ///< deletes itself when the last stack is back
     context loop_;
     thread_globals globals_{};
@@ -84,12 +125,16 @@ private:
     clock::time_point turn_time_;
     intrusive_list<fiber_state, &fiber_state::all> all_;
     std::size_t live_ = 0;
+    bool counted_ = false; ///< has a unit of the group's work: it has, or had a moment ago, a live fiber
+    unstarted_queue unstarted_;
     fiber_state* ended_ = nullptr; ///< has left for good; released by whoever runs next
     std::atomic<hub_request*> requests_{nullptr};
-    std::atomic<unsigned> posting_{0}; ///< threads that are inside `post`
+    std::atomic<unsigned> posting_{0}; ///< threads that are inside `post`, and `posts_closed`
     std::atomic<bool> cancel_all_{false};
     std::string deadlock_;    ///< the report, once it has come to that
     bool cancelling_ = false; ///< fibers started from now on are cancelled too
+    bool forked_ = false;     ///< this process is a child that one of the fibers forked
+    bool main_ended_ = false; ///< run_in's, in this process
 };
 
 // ---- the way every switch takes

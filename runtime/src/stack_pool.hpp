@@ -27,6 +27,9 @@ public:
     /// A stack of `size` bytes, rounded up to pages, guard page included. Throws std::system_error.
     stack_memory allocate(std::size_t size);
     void release(stack_memory memory) noexcept;
+    /// Around a fork, so that the child does not find it half changed.
+    void lock() noexcept { guard_.lock(); }
+    void unlock() noexcept { guard_.unlock(); }
     /// No more will be allocated.
     void close() noexcept;
 

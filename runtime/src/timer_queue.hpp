@@ -32,6 +32,8 @@ public:
     /// When the first is due; `never` if there is none.
     clock::time_point next() const noexcept { return heap_.empty() ? never : heap_.front().at; }
     bool empty() const noexcept { return heap_.empty(); }
+    /// Forgets all; they are not to be used any more.
+    void clear() noexcept { heap_.clear(); }
     /// Takes out the first timer if it is due at `now`, else null.
     timer* pop_due(clock::time_point now) noexcept;
 

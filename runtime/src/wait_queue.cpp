@@ -22,7 +22,7 @@ wake_cause parking::park(const wait_options& options) noexcept
         return park_thread(options);
 
     auto& fiber = *fiber_;
-    auto& hub = fiber.hub;
+    auto& hub = fiber.hub();
     if (fiber.must_not_suspend)
         fiber.terminate("it waits inside a no_suspend");
 
@@ -53,10 +53,11 @@ void parking::wake(wake_cause cause) noexcept
 {
     cause_ = cause;
     if (auto* fiber = fiber_) {
-        if (fiber->hub.is_this_thread())
-            fiber->hub.make_ready(*fiber);
+        auto& hub = fiber->hub();
+        if (hub.is_this_thread())
+            hub.make_ready(*fiber);
         else
-            fiber->hub.post(fiber->wake_request);
+            hub.post(fiber->wake_request);
         return;
     }
     // From the store on, the parking may be gone: only its address is used.

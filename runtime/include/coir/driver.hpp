@@ -25,6 +25,10 @@ public:
 
     /// Makes the current or the next `wait` return. Any thread; coalesces; does not allocate.
     virtual void wake() noexcept = 0;
+
+    /// In a child, before `fork` returns to the fiber that called it: what the parent's kernel objects are for must not
+    /// be done through them here.
+    virtual void after_fork_in_child() noexcept {}
 };
 
 } // namespace coir

@@ -18,6 +18,7 @@
 
 namespace coir {
 
+class fiber_group;
 class fiber_state;
 
 /// Identifies a fiber for ever: numbers are not used again. The default value is "no fiber".
@@ -27,9 +28,16 @@ struct fiber_id {
 };
 std::ostream& operator<<(std::ostream& out, fiber_id id);
 
+/// Where a fiber may start. It lives there until it ends.
+enum class placement : std::uint8_t {
+    this_hub, ///< on the hub of who starts it: the two never run at the same time
+    any_hub,  ///< on whichever hub of the runtime is idle first: the two share data as threads do
+};
+
 struct fiber_options {
     std::string_view name{};    ///< for the dump and for gdb; the first 31 characters are kept
     std::size_t stack_size = 0; ///< bytes of address space, guard page included; 0: `default_stack_size()`
+    placement on = placement::this_hub;
 };
 
 /// 256 KiB, committed by touch; four times as much under a sanitizer. COIR_STACK_SIZE in the environment overrides it.
@@ -46,12 +54,12 @@ struct fiber_entry {
     template <class Callable> static const fiber_entry& of() noexcept;
 };
 
-/// A microthread of the calling hub: looks like a std::jthread, costs a page.
+/// A microthread: looks like a std::jthread, costs a page.
 ///
-/// Starts when the hub next comes round to it; lives and dies on the thread that created it. The destructor asks its
-/// stop_token to stop and joins; it also cancels the fiber when it runs because of an exception. Distinct objects:
-/// safe. Shared: `cancel` and `request_stop` may be called from any thread, but not while another joins, moves or
-/// destroys this very object.
+/// Starts when the calling hub next comes round to it, or another hub if its options say `any_hub`; lives and dies
+/// there. The destructor asks its stop_token to stop and joins; it also cancels the fiber when it runs because of an
+/// exception. Distinct objects: safe. Shared: `cancel` and `request_stop` may be called from any thread, but not while
+/// another joins, moves or destroys this very object.
 ///
 ///     coir::fiber reader{{.name = "reader"}, [&] { read_all(socket); }};
 ///     reader.join();
@@ -164,8 +172,10 @@ template <class Callable> const fiber_entry& fiber_entry::of() noexcept
     return entry;
 }
 
-/// Moves `*callable` to a new fiber of the calling hub and makes it ready. The caller owns the result.
-fiber_state* start_fiber(const fiber_options& options, const fiber_entry& entry, void* callable);
+/// Moves `*callable` to a new fiber, a member of `group` if there is one, and lets it start. The caller owns the
+/// result.
+fiber_state* start_fiber(const fiber_options& options, const fiber_entry& entry, void* callable,
+                         fiber_group* group = nullptr);
 
 /// A callable of no arguments, as the constructor of std::jthread makes one of its own.
 template <class Function, class... Args> auto bind_fiber(Function&& function, Args&&... args)

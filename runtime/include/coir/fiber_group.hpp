@@ -14,7 +14,7 @@ namespace coir {
 ///         fetches.spawn([&] { fetch(url); });
 ///     fetches.join();
 ///
-/// Lives on the stack of the fiber that joins it. `spawn` from any fiber of the same hub.
+/// Lives on the stack of the fiber that joins it. `spawn` from any fiber; `cancel` from any thread.
 class fiber_group {
 public:
     fiber_group() = default;
@@ -29,7 +29,7 @@ public:
     void spawn(const fiber_options& options, Function&& function, Args&&... args)
     {
         auto callable = bind_fiber(std::forward<Function>(function), std::forward<Args>(args)...);
-        add(start_fiber(options, fiber_entry::of<decltype(callable)>(), &callable));
+        start_member(options, fiber_entry::of<decltype(callable)>(), &callable);
     }
     template <class Function, class... Args>
         requires(!std::is_same_v<std::remove_cvref_t<Function>, fiber_options>)
@@ -45,17 +45,27 @@ public:
     /// Cancels every fiber in the group, and those added later. Never suspends.
     void cancel() noexcept;
 
-    std::size_t size() const noexcept { return size_; }
+    std::size_t size() const noexcept
+    {
+        const std::lock_guard held{lock_};
+        return size_;
+    }
 
 private:
     friend class fiber_state;
-    void add(fiber_state* member);
+    friend class scheduler;
+    void start_member(const fiber_options& options, const fiber_entry& entry, void* callable);
+    void add(fiber_state& member) noexcept;
+    void append(fiber_state& member) noexcept;
+    void unlink(fiber_state& member) noexcept;
+    void vanished(fiber_state& member) noexcept;
     void ended(fiber_state& member, std::exception_ptr failure) noexcept;
     wake_cause wait_until_empty(bool interruptible) noexcept;
 
-    spin_lock lock_;
+    mutable spin_lock lock_; ///< for all that follows
     wait_queue joiners_;
-    fiber_state* members_ = nullptr;
+    fiber_state* first_ = nullptr; ///< those that have not been cancelled come before those that have
+    fiber_state* last_ = nullptr;
     std::size_t size_ = 0;
     std::exception_ptr failure_;
     bool cancelled_ = false;

@@ -14,6 +14,7 @@ struct fiber_info {
 
     fiber_id id;
     std::string name;
+    std::size_t hub = 0; ///< its index in the runtime
     state doing;
     wait_reason waiting_for;    ///< meaningful while waiting
     clock::time_point since;    ///< when it began to wait, as of the hub's last turn
