@@ -2,7 +2,6 @@
 #pragma once
 // To whom a lock belongs, and what is said of those who use one that is not theirs.
 #include <coir/fiber.hpp>
-#include <coir/wait_queue.hpp>
 
 namespace coir {
 
@@ -12,12 +11,6 @@ inline const void* caller_identity() noexcept
     thread_local char thread_identity;
     return current_fiber ? static_cast<const void*>(current_fiber) : &thread_identity;
 }
-
-/// What stands in a waiter's place in the queue: to whom the lock is handed over.
-struct locker : waiter {
-    locker(parking& owner, const void* who) noexcept : waiter{owner}, identity{who} {}
-    const void* identity;
-};
 
 /// For misuse: says of which kind of lock, which fiber, and ends the program.
 [[noreturn]] void terminate_lock(const char* kind, const char* sentence) noexcept;

@@ -8,6 +8,12 @@
 
 namespace coir {
 
+// A mutex with waiters is not handed over as it is unlocked, but offered: it is free, and who has waited longest (the
+// heir) is woken. `lock` queues behind the heir; `try_lock` may be faster, and the heir then waits on, in front of all.
+//
+// If it were handed over, an heir that has not run yet would make every try_lock fail. std::lock backs off when a
+// try_lock fails, so fibers of one hub that lock three mutexes in different orders would pass them around for ever.
+
 mutex_base::~mutex_base()
 {
     if (owner_)
@@ -26,7 +32,7 @@ wake_cause mutex_base::acquire(clock::time_point deadline, bool interruptible)
 {
     const auto* self = caller_identity();
     wait_queue::guard held{guard_};
-    if (!owner_) {
+    if (!owner_ && !heir_) {
         owner_ = self;
         return wake_cause::notified;
     }
@@ -38,10 +44,23 @@ wake_cause mutex_base::acquire(clock::time_point deadline, bool interruptible)
                                     "coir::recursive_mutex::lock"};
         return wake_cause::notified;
     }
-    parking wait;
-    locker place{wait, self};
-    return waiters_.wait(held, place,
-                         {.reason = {"mutex", this}, .deadline = deadline, .interruptible = interruptible});
+    for (bool again = false;; again = true) {
+        parking wait;
+        waiter place{wait};
+        again ? waiters_.push_front(held, place) : waiters_.push(held, place);
+        held.unlock();
+        const auto cause = wait.park({.reason = {"mutex", this}, .deadline = deadline, .interruptible = interruptible});
+        held.lock();
+        if (cause != wake_cause::notified) {
+            waiters_.remove(held, place);
+            return cause;
+        }
+        heir_ = false;
+        if (!owner_) {
+            owner_ = self;
+            return wake_cause::notified;
+        }
+    }
 }
 
 void mutex_base::lock()
@@ -80,11 +99,14 @@ void mutex_base::unlock() noexcept
         --reentered_;
         return;
     }
-    auto* next = static_cast<locker*>(waiters_.pop(held));
-    owner_ = next ? next->identity : nullptr;
+    owner_ = nullptr;
+    if (heir_)
+        return;
+    auto* heir = waiters_.pop(held);
+    heir_ = heir != nullptr;
     held.unlock();
-    if (next)
-        next->wake();
+    if (heir)
+        heir->wake();
 }
 
 } // namespace coir

@@ -49,7 +49,7 @@ TEST_CASE("a mutex nobody holds is taken without suspending") {
     });
 }
 
-TEST_CASE("unlock hands over to who has waited longest, even if the holder locks again at once") {
+TEST_CASE("a mutex goes to who has waited longest, even if the holder locks again at once") {
     testing::run([] {
         mutex door;
         std::string log;
@@ -63,11 +63,59 @@ TEST_CASE("unlock hands over to who has waited longest, even if the holder locks
         fiber c{enter, 'c'};
         this_fiber::yield();
         lock.unlock();
-        CHECK(!door.try_lock()); // it is a's already
         lock.lock();
         log += 'm';
         lock.unlock();
         CHECK(log == "abcm");
+    });
+}
+
+TEST_CASE("a try_lock may be faster than who has been woken, who then is still the next") {
+    testing::run([] {
+        mutex door;
+        std::string log;
+        auto enter = [&](char letter) {
+            std::scoped_lock lock{door};
+            log += letter;
+        };
+        door.lock();
+        fiber a{enter, 'a'};
+        fiber b{enter, 'b'};
+        this_fiber::yield();
+        door.unlock();
+        CHECK(door.try_lock());
+        this_fiber::sleep_for(1s); // a looks, and waits on
+        CHECK(log.empty());
+        fiber c{enter, 'c'};
+        this_fiber::yield();
+        door.unlock();
+        c.join();
+        CHECK(log == "abc");
+    });
+}
+
+TEST_CASE("who has been overtaken by a try_lock can be cancelled, and its turn is not lost") {
+    testing::run([] {
+        mutex door;
+        std::string log;
+        door.lock();
+        fiber a{[&] {
+            CHECK_THROWS_AS(door.lock(), cancelled);
+            log += "a cancelled, ";
+        }};
+        fiber b{[&] {
+            std::scoped_lock lock{door};
+            log += "b entered";
+        }};
+        this_fiber::yield();
+        door.unlock();
+        CHECK(door.try_lock());
+        this_fiber::yield();
+        a.cancel();
+        a.join();
+        door.unlock();
+        b.join();
+        CHECK(log == "a cancelled, b entered");
     });
 }
 
@@ -101,6 +149,29 @@ TEST_CASE("scoped_lock of two mutexes in either order does not lock up") {
         x.join();
         y.join();
         CHECK(done == 20);
+    });
+}
+
+TEST_CASE("scoped_lock of three mutexes by fibers of one hub comes to an end") {
+    testing::run([] {
+        mutex a;
+        mutex b;
+        mutex c;
+        int done = 0;
+        auto work = [&](mutex& first, mutex& second, mutex& third) {
+            for (int i = 0; i < 10; ++i) {
+                std::scoped_lock all{first, second, third};
+                this_fiber::yield();
+                ++done;
+            }
+        };
+        fiber x{work, std::ref(a), std::ref(b), std::ref(c)};
+        fiber y{work, std::ref(b), std::ref(c), std::ref(a)};
+        fiber z{work, std::ref(c), std::ref(b), std::ref(a)};
+        x.join();
+        y.join();
+        z.join();
+        CHECK(done == 30);
     });
 }
 

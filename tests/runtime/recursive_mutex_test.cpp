@@ -64,7 +64,6 @@ TEST_CASE("a recursive mutex is handed over in order of arrival, at the last unl
         this_fiber::sleep_for(1s);
         CHECK(log.empty());
         door.unlock();
-        CHECK(!door.try_lock()); // it is a's already, once
         b.join();
         CHECK(log == "ab");
         CHECK(door.try_lock());

@@ -46,6 +46,7 @@ private:
 
     spin_lock guard_;
     const reentry reentry_;
+    bool heir_ = false;           ///< who has waited longest has been woken, and has not looked yet
     std::uint32_t reentered_ = 0; ///< how often its owner has locked it again
     const void* owner_ = nullptr; ///< fiber or thread that holds it, see src/lock_owner.hpp
     wait_queue waiters_;
@@ -53,9 +54,9 @@ private:
 
 /// A mutex that suspends the calling fiber instead of blocking its thread.
 ///
-/// Fair: `unlock` hands over to who has waited longest. Use it through std::scoped_lock or std::unique_lock. Works
-/// between fibers, hubs and plain threads; on a plain thread it blocks that thread. Belongs to the fiber that locked
-/// it, or to the thread where there is no fiber.
+/// Fair: who calls `lock` gets it in order of arrival. Only a `try_lock` that comes when it is free may be faster than
+/// who waits. Use it through std::scoped_lock or std::unique_lock. Works between fibers, hubs and plain threads; on a
+/// plain thread it blocks that thread. Belongs to the fiber that locked it, or to the thread where there is no fiber.
 ///
 ///     std::scoped_lock lock{hits_mutex};
 ///     ++hits;

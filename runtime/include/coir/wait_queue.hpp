@@ -118,6 +118,8 @@ public:
     bool empty() const noexcept { return first_ == nullptr; }
     bool empty(const guard&) const noexcept { return first_ == nullptr; }
     void push(const guard&, waiter& last) noexcept;
+    /// Back to where it was: for who has been popped, and then found that somebody else was faster.
+    void push_front(const guard&, waiter& first) noexcept;
     /// Takes the waiter out if it is still in: what its owner does after a wait that was not notified.
     void remove(const guard&, waiter& member) noexcept;
 
@@ -153,6 +155,15 @@ inline void wait_queue::push(const guard&, waiter& last) noexcept
     last.previous_ = last_;
     (last_ ? last_->next_ : first_) = &last;
     last_ = &last;
+}
+
+inline void wait_queue::push_front(const guard&, waiter& first) noexcept
+{
+    first.queued_ = true;
+    first.next_ = first_;
+    first.previous_ = nullptr;
+    (first_ ? first_->previous_ : last_) = &first;
+    first_ = &first;
 }
 
 inline void wait_queue::unlink(waiter& member) noexcept
