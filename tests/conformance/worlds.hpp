@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+// Where the same test bodies run, so that "as in std" is checked against std itself:
+//
+//     std_world      std's types on std's threads: shows that a test asks for what the standard promises
+//     fiber_world    coir's types in fibers of one hub, in virtual time
+//     hub_world      coir's types in fibers, each `thread` a hub on a thread of its own
+//     thread_world   coir's types on std's threads, without any fiber
+//
+//     TEST_CASE_TEMPLATE("a sentence [the.clause]/paragraph", World, COIR_WORLDS) {
+//         World::run([] {
+//             typename World::mutex door;
+//             typename World::thread other{[&] { ... }};
+//             other.join();
+//         });
+//     }
+//
+// A test may state only what the standard guarantees: what has not happened may be checked at any time
+// (after `World::let_others_run()`, which makes a violation likely to show), what has happened only after a join or
+// whatever else orders it. Outside of the main thread use CHECK, not REQUIRE, which throws.
+#include <coir/condition_variable.hpp>
+#include <coir/fiber.hpp>
+#include <coir/mutex.hpp>
+#include <coir/recursive_mutex.hpp>
+#include <coir/runtime.hpp>
+#include <coir/semaphore.hpp>
+#include <coir/testing.hpp>
+
+#include <condition_variable>
+#include <cstddef>
+#include <functional>
+#include <mutex>
+#include <semaphore>
+#include <stop_token>
+#include <thread>
+#include <type_traits>
+#include <utility>
+
+namespace conformance {
+
+// ---- the types ------------------------------------------------------------------------------------------------------
+
+struct std_types {
+    using mutex = std::mutex;
+    using timed_mutex = std::timed_mutex;
+    using recursive_mutex = std::recursive_mutex;
+    using recursive_timed_mutex = std::recursive_timed_mutex;
+    using condition_variable = std::condition_variable;
+    template <std::ptrdiff_t Max> using counting_semaphore = std::counting_semaphore<Max>;
+    using binary_semaphore = std::binary_semaphore;
+};
+
+struct coir_types {
+    using mutex = coir::mutex;
+    using timed_mutex = coir::timed_mutex;
+    using recursive_mutex = coir::recursive_mutex;
+    using recursive_timed_mutex = coir::recursive_timed_mutex;
+    using condition_variable = coir::condition_variable;
+    template <std::ptrdiff_t Max> using counting_semaphore = coir::counting_semaphore<Max>;
+    using binary_semaphore = coir::binary_semaphore;
+};
+
+// ---- what runs them -------------------------------------------------------------------------------------------------
+
+struct on_threads {
+    using thread = std::jthread;
+
+    template <class Body> static void run(Body&& body) { body(); }
+    static void yield() { std::this_thread::yield(); }
+    static void let_others_run()
+    {
+        for (int i = 0; i < 20; ++i)
+            std::this_thread::yield();
+    }
+};
+
+struct in_fibers {
+    using thread = coir::fiber;
+
+    template <class Body> static void run(Body&& body) { coir::testing::run(std::forward<Body>(body)); }
+    static void yield() { coir::this_fiber::yield(); }
+    /// Time passes only when everybody else waits.
+    static void let_others_run() { coir::this_fiber::sleep_for(std::chrono::nanoseconds{1}); }
+};
+
+struct on_hubs : on_threads {
+    /// A std::jthread which is a hub and calls its function in a fiber.
+    class thread : public std::jthread {
+    public:
+        template <class Function, class... Args>
+            requires(!std::is_same_v<std::remove_cvref_t<Function>, thread>)
+        explicit thread(Function&& function, Args&&... args)
+            : std::jthread{[]<class F, class... A>(std::stop_token token, F callable, A... rest) {
+                               coir::run([&] {
+                                   if constexpr (std::is_invocable_v<F, std::stop_token, A...>)
+                                       std::invoke(std::move(callable), std::move(token), std::move(rest)...);
+                                   else
+                                       std::invoke(std::move(callable), std::move(rest)...);
+                               });
+                           },
+                           std::forward<Function>(function), std::forward<Args>(args)...}
+        {
+        }
+    };
+
+    template <class Body> static void run(Body&& body) { coir::run(std::forward<Body>(body)); }
+};
+
+// ---- the worlds -----------------------------------------------------------------------------------------------------
+
+struct std_world : std_types, on_threads {};
+struct fiber_world : coir_types, in_fibers {};
+struct hub_world : coir_types, on_hubs {};
+struct thread_world : coir_types, on_threads {};
+
+#define COIR_WORLDS conformance::std_world, conformance::fiber_world, conformance::hub_world, conformance::thread_world
+
+} // namespace conformance
