@@ -3,26 +3,21 @@
 
 #include <coir/deadline.hpp>
 
-#include <algorithm>
+#include <utility>
 
 namespace coir {
 
-wait_scope::wait_scope(kind what, clock::time_point at) noexcept
-    : at_{at}, effective_{at}, shielded_{what == kind::shield}, fiber_{current_fiber}
+void wait_scope::enter() noexcept
 {
-    if (!fiber_)
-        return;
-    outer_ = std::exchange(fiber_->scope, this);
-    if (outer_ && what == kind::timeout) {
-        effective_ = std::min(at, outer_->effective_);
-        shielded_ = outer_->shielded_;
-    }
+    entered_ = current_fiber != nullptr;
+    if (entered_)
+        outer_ = std::exchange(current_fiber->scope, this);
 }
 
-wait_scope::~wait_scope()
+void wait_scope::leave() noexcept
 {
-    if (fiber_)
-        fiber_->scope = outer_;
+    if (entered_)
+        current_fiber->scope = outer_;
 }
 
 } // namespace coir

@@ -6,6 +6,7 @@
 
 #include <coir/fiber_group.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <mutex>
 #include <new>
@@ -120,8 +121,13 @@ void fiber_state::request_cancel() noexcept
 {
     cancel_requested_.store(true, std::memory_order_relaxed);
     request_stop();
+    request_interrupt();
+}
+
+void fiber_state::request_interrupt() noexcept
+{
     if (scheduler::of_this_thread() == home() && home()) {
-        interrupt(wake_cause::cancelled);
+        interrupt_if_cancelled();
         return;
     }
     // While the fiber has not ended its hub lives; finish() takes this lock before that. And so does settle(): a fiber
@@ -160,17 +166,31 @@ std::stop_token fiber_state::stop_token()
     return stop_->get_token();
 }
 
-wake_cause fiber_state::interruption(clock::time_point now) const noexcept
+fiber_state::wait_limits fiber_state::limits(const wait_scope* innermost) const noexcept
 {
-    if (cancel_requested() && !shielded())
-        return wake_cause::cancelled;
-    return scope_deadline() <= now ? wake_cause::deadline : wake_cause::notified;
+    wait_limits result;
+    for (const auto* each = innermost; each; each = each->outer_) {
+        if (each->shields_)
+            return result;
+        result.cancelled |= each->cancelled_.load(std::memory_order_relaxed);
+        result.deadline = std::min(result.deadline, each->at_);
+    }
+    result.cancelled |= cancel_requested();
+    return result;
 }
 
-void fiber_state::interrupt(wake_cause why) noexcept
+wake_cause fiber_state::interruption(const wait_scope* innermost) const noexcept
 {
-    if (parked && waiting->interruptible && !shielded() && parked->claim())
-        parked->wake(why);
+    const auto [cancelled, deadline] = limits(innermost);
+    if (cancelled)
+        return wake_cause::cancelled;
+    return deadline != never && deadline <= clock::now() ? wake_cause::deadline : wake_cause::notified;
+}
+
+void fiber_state::interrupt_if_cancelled() noexcept
+{
+    if (parked && waiting->interruptible && limits(scope).cancelled && parked->claim())
+        parked->wake(wake_cause::cancelled);
 }
 
 void fiber_state::terminate(const char* sentence) const noexcept

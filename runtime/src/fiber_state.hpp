@@ -60,12 +60,18 @@ public:
 
     /// A quick look: false is certain.
     bool may_be_interrupted() const noexcept { return cancel_requested() || scope; }
-    /// What stands in the way of a wait that starts at `now`.
-    wake_cause interruption(clock::time_point now) const noexcept;
-    bool shielded() const noexcept { return scope && scope->shielded_; }
-    clock::time_point scope_deadline() const noexcept { return scope ? scope->effective_ : never; }
-    /// Ends the wait it is in, if that may be ended.
-    void interrupt(wake_cause why) noexcept;
+    /// What ends a wait in `innermost`, and the scopes around it.
+    struct wait_limits {
+        bool cancelled = false;
+        clock::time_point deadline = never;
+    };
+    wait_limits limits(const wait_scope* innermost) const noexcept;
+    /// What a wait would be ended by that starts there now.
+    wake_cause interruption(const wait_scope* innermost) const noexcept;
+    /// Ends the wait it is in, if it has been cancelled and that may be ended. On its own hub.
+    void interrupt_if_cancelled() noexcept;
+    /// The same for any thread; its own hub comes to it on its next turn. The fiber must be alive.
+    void request_interrupt() noexcept;
 
     const stack_memory& stack_bytes() const noexcept { return memory_; }
     [[noreturn]] void terminate(const char* sentence) const noexcept;
@@ -92,7 +98,7 @@ public:
     const wait_options* waiting = nullptr; ///< of that wait
     clock::time_point waiting_since;
     wake_cause timer_cause = wake_cause::timed_out; ///< whose deadline the timer stands for
-    wait_scope* scope = nullptr;                    ///< the innermost timeout or shield
+    wait_scope* scope = nullptr;                    ///< the innermost
     unsigned must_not_suspend = 0;
     bool ended = false;
 

@@ -233,8 +233,9 @@ void scheduler::make_ready(scheduler& hub, hub_request& request) noexcept
 void scheduler::interrupt(scheduler&, hub_request& request) noexcept
 {
     auto& fiber = static_cast<fiber_request&>(request).fiber;
-    fiber.interrupt_posted.store(false, std::memory_order_release);
-    fiber.interrupt(wake_cause::cancelled);
+    // Who still finds it posted has set its flag before, and this exchange makes us see that.
+    fiber.interrupt_posted.exchange(false, std::memory_order_acq_rel);
+    fiber.interrupt_if_cancelled();
     fiber.release();
 }
 

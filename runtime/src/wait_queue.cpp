@@ -28,11 +28,12 @@ wake_cause parking::park(const wait_options& options) noexcept
 
     auto deadline = options.deadline;
     fiber.timer_cause = wake_cause::timed_out;
-    if (options.interruptible) {
-        if (fiber.cancel_requested() && !fiber.shielded() && claim())
+    if (options.interruptible && fiber.may_be_interrupted()) {
+        const auto limits = fiber.limits(fiber.scope);
+        if (limits.cancelled && claim())
             return wake_cause::cancelled;
-        if (fiber.scope_deadline() < deadline) {
-            deadline = fiber.scope_deadline();
+        if (limits.deadline < deadline) {
+            deadline = limits.deadline;
             fiber.timer_cause = wake_cause::deadline;
         }
     }
@@ -129,7 +130,7 @@ wake_cause pending_interruption() noexcept
     auto* fiber = current_fiber;
     if (!fiber)
         return wake_cause::notified;
-    return fiber->interruption(fiber->scope_deadline() == never ? clock::time_point::min() : clock::now());
+    return fiber->interruption(fiber->scope);
 }
 
 void throw_interruption(wake_cause cause)

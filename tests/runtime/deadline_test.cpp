@@ -78,6 +78,38 @@ TEST_CASE("a timeout takes an instant as well") {
     });
 }
 
+TEST_CASE("a timeout can be given another deadline, earlier or later, or none") {
+    testing::run([] {
+        const auto start = clock::now();
+        timeout limit{1s};
+        limit.reset(10s);
+        this_fiber::sleep_for(2s);
+        limit.reset(start + 3s);
+        CHECK(limit.deadline() == start + 3s);
+        CHECK_THROWS_AS(this_fiber::sleep_for(1h), timed_out);
+        CHECK(clock::now() - start == 3s);
+        limit.clear();
+        CHECK(!limit.expired());
+        this_fiber::sleep_for(1h);
+        limit.reset(1s);
+        CHECK_THROWS_AS(this_fiber::sleep_for(1h), timed_out);
+    });
+}
+
+TEST_CASE("a changed deadline counts for the timeouts inside of it as well") {
+    testing::run([] {
+        const auto start = clock::now();
+        timeout outer{1s};
+        timeout inner{10s};
+        outer.reset(5s);
+        CHECK_THROWS_AS(this_fiber::sleep_for(1h), timed_out);
+        CHECK(clock::now() - start == 5s);
+        outer.clear();
+        CHECK_THROWS_AS(this_fiber::sleep_for(1h), timed_out);
+        CHECK(clock::now() - start == 10s);
+    });
+}
+
 TEST_CASE("a wait's own deadline that comes first is no time-out of the scope") {
     testing::run([] {
         timeout limit{1h};

@@ -3,29 +3,34 @@
 #include <coir/cancellation.hpp>
 #include <coir/clock.hpp>
 
+#include <atomic>
 #include <functional>
 #include <system_error>
 #include <utility>
 
 namespace coir {
 
-class fiber_state;
-
-/// One level of the fiber's nest of timeouts and shields. The base of `timeout` and `shield`.
+/// One level of the nest of timeouts, shields and cancel_scopes that a fiber is in; their base. On a plain thread
+/// scopes do nothing.
+///
+/// A wait asks the nest when it begins, from the inside out and up to the first shield. There are few levels, and none
+/// remembers anything of the others: so a deadline can be changed, and a coroutine can take its scopes to another nest.
 class wait_scope {
 public:
     wait_scope(const wait_scope&) = delete;
     wait_scope& operator=(const wait_scope&) = delete;
 
 protected:
-    enum class kind { timeout, shield };
-    wait_scope(kind what, clock::time_point at) noexcept;
-    ~wait_scope();
+    explicit wait_scope(clock::time_point at, bool shields = false) noexcept : at_{at}, shields_{shields} {}
+    ~wait_scope() = default;
+    /// Becomes the innermost of the calling fiber, and ceases to be it.
+    void enter() noexcept;
+    void leave() noexcept;
 
-    clock::time_point at_;        ///< this scope's own deadline
-    clock::time_point effective_; ///< the earliest that applies inside
-    bool shielded_;               ///< cancellation from outside does not reach in
-    fiber_state* fiber_;          ///< whose; null on a plain thread, where scopes do nothing
+    clock::time_point at_;               ///< this scope's own deadline
+    std::atomic<bool> cancelled_{false}; ///< what is inside shall end; set by any thread
+    bool shields_;                       ///< nothing from outside reaches in
+    bool entered_ = false;
     wait_scope* outer_ = nullptr;
 
     friend class fiber_state;
@@ -42,14 +47,27 @@ protected:
 class [[nodiscard]] timeout : public wait_scope {
 public:
     template <class Rep, class Period>
-    explicit timeout(const std::chrono::duration<Rep, Period>& limit) : wait_scope{kind::timeout, deadline_after(limit)}
+    explicit timeout(const std::chrono::duration<Rep, Period>& limit) : wait_scope{deadline_after(limit)}
     {
+        enter();
     }
     template <class Clock, class Duration>
-    explicit timeout(const std::chrono::time_point<Clock, Duration>& deadline)
-        : wait_scope{kind::timeout, deadline_at(deadline)}
+    explicit timeout(const std::chrono::time_point<Clock, Duration>& deadline) : wait_scope{deadline_at(deadline)}
     {
+        enter();
     }
+    ~timeout() { leave(); }
+
+    /// Another deadline, for the waits that begin from now on; or none. Only the fiber whose timeout it is.
+    template <class Rep, class Period> void reset(const std::chrono::duration<Rep, Period>& limit)
+    {
+        at_ = deadline_after(limit);
+    }
+    template <class Clock, class Duration> void reset(const std::chrono::time_point<Clock, Duration>& deadline)
+    {
+        at_ = deadline_at(deadline);
+    }
+    void clear() noexcept { at_ = never; }
 
     /// Whether the deadline of this scope has passed. Never suspends.
     bool expired() const noexcept { return clock::now() >= at_; }
@@ -60,7 +78,8 @@ public:
 /// that has to wait, such as saying goodbye to a peer; put a `timeout` inside so that it ends.
 class [[nodiscard]] shield : public wait_scope {
 public:
-    shield() noexcept : wait_scope{kind::shield, never} {}
+    shield() noexcept : wait_scope{never, true} { enter(); }
+    ~shield() { leave(); }
 };
 
 /// Calls `function` under a timeout. Suspends as `function` does.
