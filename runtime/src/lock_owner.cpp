@@ -7,7 +7,7 @@
 
 namespace coir {
 
-void terminate_lock(const char* kind, const char* sentence) noexcept
+void terminate_misuse(const char* kind, const char* sentence) noexcept
 {
     std::fprintf(stderr, "coir: %s: %s (fiber %llu)\n", kind, sentence,
                  static_cast<unsigned long long>(this_fiber::get_id().value));

@@ -13,7 +13,7 @@ inline const void* caller_identity() noexcept
 }
 
 /// For misuse: says of which kind of lock, which fiber, and ends the program.
-[[noreturn]] void terminate_lock(const char* kind, const char* sentence) noexcept;
+[[noreturn]] void terminate_misuse(const char* kind, const char* sentence) noexcept;
 /// The caller waits for itself. Throws std::system_error (resource_deadlock_would_occur).
 [[noreturn]] void throw_deadlock(const char* call);
 

@@ -17,7 +17,7 @@ namespace coir {
 mutex_base::~mutex_base()
 {
     if (owner_)
-        terminate_lock("mutex", "destroyed while locked");
+        terminate_misuse("mutex", "destroyed while locked");
 }
 
 bool mutex_base::reenter() noexcept
@@ -94,7 +94,7 @@ void mutex_base::unlock() noexcept
 {
     wait_queue::guard held{guard_};
     if (owner_ != caller_identity())
-        terminate_lock("mutex", "unlocked by a fiber that does not hold it");
+        terminate_misuse("mutex", "unlocked by a fiber that does not hold it");
     if (reentered_ > 0) {
         --reentered_;
         return;
