@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "stream_io.hpp"
+
+#include "blocking.hpp"
+#include "descriptor_kind.hpp"
+#include "libc.hpp"
+#include "on_helper.hpp"
+#include "remaining_parts.hpp"
+
+#include <sys/ioctl.h>
+#include <termios.h>
+
+#include <algorithm>
+#include <climits>
+
+namespace coir {
+
+namespace {
+
+/// What a terminal without line editing is set up to do: to return from a read with nothing, at once or after a while,
+/// or to wait in the middle of it for the rest (termios(3), MIN and TIME). poll tells nothing of that.
+struct terminal_timing {
+    bool may_read_nothing = false;
+    bool waits_for_more = false;
+
+    explicit terminal_timing(int fd) noexcept
+    {
+        termios settings;
+        unsigned controlled = 0;
+        if (::tcgetattr(fd, &settings) != 0 || settings.c_lflag & ICANON || ::ioctl(fd, TIOCGPTN, &controlled) == 0)
+            return;
+        may_read_nothing = settings.c_cc[VMIN] == 0;
+        waits_for_more = settings.c_cc[VMIN] > 1 && settings.c_cc[VTIME] > 0;
+    }
+};
+
+/// Reads where the kernel has no way not to block: asks first whether there is something.
+ssize_t poll_and_read(int fd, const iovec* parts, int count) noexcept
+{
+    const int before = errno;
+    const terminal_timing terminal{fd};
+    errno = before;
+    pollfd one{.fd = fd, .events = POLLIN, .revents = 0};
+    if (libc.poll(&one, 1, 0) == 0 ? terminal.may_read_nothing : terminal.waits_for_more)
+        return on_helper([&] { return libc.readv(fd, parts, count); });
+    if (one.revents != 0)
+        return libc.readv(fd, parts, count);
+    errno = EAGAIN;
+    return -1;
+}
+
+/// One try at reading or writing a pipe, terminal, event or timer descriptor without blocking.
+ssize_t try_stream(int fd, direction way, const iovec* parts, int count) noexcept
+{
+    const int before = errno;
+    if (kind_of(fd) == descriptor_kind::stream) {
+        const auto result = way == direction::read ? ::preadv2(fd, parts, count, -1, RWF_NOWAIT)
+                                                   : ::pwritev2(fd, parts, count, -1, RWF_NOWAIT);
+        if (result != -1 || errno != EOPNOTSUPP)
+            return result;
+        set_kind(fd, descriptor_kind::pollable);
+        errno = before;
+    }
+    if (way == direction::read)
+        return poll_and_read(fd, parts, count);
+    pollfd one{.fd = fd, .events = POLLOUT, .revents = 0};
+    if (libc.poll(&one, 1, 0) == 0) {
+        errno = EAGAIN;
+        return -1;
+    }
+    // "Ready" promises room for PIPE_BUF bytes and no more (pipe(7)).
+    iovec piece = *parts;
+    while (piece.iov_len == 0 && count-- > 1)
+        piece = *++parts;
+    piece.iov_len = std::min<size_t>(piece.iov_len, PIPE_BUF);
+    return libc.writev(fd, &piece, 1);
+}
+
+} // namespace
+
+ssize_t read_stream(int fd, const iovec* parts, int count) noexcept
+{
+    return blocking(fd, direction::read, [&] { return try_stream(fd, direction::read, parts, count); });
+}
+
+ssize_t write_stream(int fd, const iovec* parts, int count) noexcept
+{
+    remaining_parts rest{parts, static_cast<size_t>(count)};
+    return blocking_all(fd, direction::write, total_size(parts, count), [&](size_t done) {
+        rest.skip_to(done);
+        return try_stream(fd, direction::write, rest.data(), static_cast<int>(rest.size()));
+    });
+}
+
+} // namespace coir
