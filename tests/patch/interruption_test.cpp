@@ -10,8 +10,12 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/select.h>
+#include <sys/sendfile.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <time.h>
@@ -74,6 +78,129 @@ std::function<long()> filled(int descriptor, std::function<long(int, const void*
     return [=] { return send(descriptor, much.data(), much.size()); };
 }
 
+sigset_t user_signal()
+{
+    sigset_t set;
+    ::sigemptyset(&set);
+    ::sigaddset(&set, SIGUSR2);
+    ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    return set;
+}
+
+std::vector<waiting_call> calls_for_signals()
+{
+    return {
+        {"sigwaitinfo", [](stage&) { return [set = user_signal()] { return ::sigwaitinfo(&set, nullptr); }; }},
+        {"sigtimedwait",
+         [](stage&) {
+             return [set = user_signal()] {
+                 const timespec hour{.tv_sec = 3600, .tv_nsec = 0};
+                 return ::sigtimedwait(&set, nullptr, &hour);
+             };
+         }},
+        {"sigwait",
+         [](stage&) {
+             return [set = user_signal()] {
+                 int signal = 0;
+                 errno = ::sigwait(&set, &signal);
+                 return errno == 0 ? 0 : -1;
+             };
+         }},
+        {"pause", [](stage&) { return [] { return ::pause(); }; }},
+        {"sigsuspend",
+         [](stage&) {
+             user_signal();
+             sigset_t none;
+             ::sigemptyset(&none);
+             return [none] { return ::sigsuspend(&none); };
+         }},
+        {"ppoll with a mask",
+         [](stage& on) {
+             user_signal();
+             return [descriptor = unix_pair(on).a] {
+                 sigset_t none;
+                 ::sigemptyset(&none);
+                 pollfd item{.fd = descriptor, .events = POLLIN, .revents = 0};
+                 return ::ppoll(&item, 1, nullptr, &none);
+             };
+         }},
+    };
+}
+
+std::vector<waiting_call> calls_between_descriptors()
+{
+    return {
+        {"recvmmsg",
+         [](stage& on) {
+             return [fd = unix_pair(on, SOCK_DGRAM).a] {
+                 mmsghdr message{};
+                 return ::recvmmsg(fd, &message, 1, 0, nullptr);
+             };
+         }},
+        {"sendmmsg",
+         [](stage& on) {
+             return filled(unix_pair(on, SOCK_DGRAM).a, [](int fd, const void*, std::size_t) {
+                 static char bytes[1000];
+                 iovec part{bytes, sizeof bytes};
+                 mmsghdr message{};
+                 message.msg_hdr.msg_iov = &part;
+                 message.msg_hdr.msg_iovlen = 1;
+                 return ::sendmmsg(fd, &message, 1, 0);
+             });
+         }},
+        {"sendfile",
+         [](stage& on) {
+             const int to = unix_pair(on).a;
+             fill(to);
+             return [to, file = make_file(on, "text")] { return ::sendfile(to, file, nullptr, 4); };
+         }},
+        {"splice",
+         [](stage& on) {
+             return
+                 [from = make_pipe(on).a, to = unix_pair(on).a] { return ::splice(from, nullptr, to, nullptr, 10, 0); };
+         }},
+        {"tee",
+         [](stage& on) { return [from = make_pipe(on).a, to = make_pipe(on).b] { return ::tee(from, to, 10, 0); }; }},
+        {"vmsplice",
+         [](stage& on) {
+             return [fd = make_pipe(on).a] {
+                 static char bytes[10];
+                 const iovec part{bytes, sizeof bytes};
+                 return ::vmsplice(fd, &part, 1, 0);
+             };
+         }},
+        {"eventfd_write",
+         [](stage& on) {
+             return [fd = on.own(::eventfd(2, EFD_CLOEXEC))] { return ::eventfd_write(fd, ~eventfd_t{0} - 1); };
+         }},
+        {"eventfd_read",
+         [](stage& on) {
+             return [fd = on.own(::eventfd(0, EFD_CLOEXEC))] {
+                 eventfd_t value;
+                 return ::eventfd_read(fd, &value);
+             };
+         }},
+        {"low water",
+         [](stage& on) {
+             const auto [ours, theirs] = unix_pair(on);
+             const int bytes = 10;
+             must(::setsockopt(ours, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes));
+             return [fd = ours] {
+                 static char room[20];
+                 return ::recv(fd, room, sizeof room, 0);
+             };
+         }},
+        {"flock",
+         [](stage& on) {
+             const temporary_directory directory;
+             const auto path = directory / "lock";
+             const int holding = on.own(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+             must(::flock(holding, LOCK_EX));
+             return [fd = on.own(::open(path.c_str(), O_RDWR | O_CLOEXEC))] { return ::flock(fd, LOCK_EX); };
+         }},
+    };
+}
+
 std::vector<waiting_call> waiting_calls()
 {
     static char bytes[4096];
@@ -115,6 +242,8 @@ std::vector<waiting_call> waiting_calls()
          }},
         {"usleep", [](stage&) { return [] { return ::usleep(3'600'000'000U); }; }},
     };
+    for (const auto& more : {calls_for_signals(), calls_between_descriptors()})
+        all.insert(all.end(), more.begin(), more.end());
     for (const auto& kind : sources())
         all.push_back({kind.name, [&kind](stage& on) {
                            const auto from = kind.make(on);

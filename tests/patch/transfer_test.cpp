@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -696,4 +697,54 @@ TEST_CASE("two writers of one pipe do not tear what fits in PIPE_BUF") {
               }
               on.note(whole[0], whole[1]);
           }) == "300 300\n");
+}
+
+TEST_CASE("an event descriptor that would overflow is written when there is room") {
+    constexpr auto most = ~std::uint64_t{0} - 1;
+    CHECK(native_diff([](stage& on) {
+              const int event = on.own(::eventfd(0, EFD_CLOEXEC));
+              on.record("write", [&] { return ::eventfd_write(event, most - 4); });
+              on.record("write", [&] { return ::eventfd_write(event, 1); });
+              auto reading = on.start([&] {
+                  on.until_waiting();
+                  std::uint64_t value = 0;
+                  must(::eventfd_read(event, &value));
+                  on.note(value == most - 3);
+              });
+              std::uint64_t value = 4;
+              on.record("write", [&] { return ::write(event, &value, sizeof value); });
+              reading.join();
+              on.record("read", [&] { return ::eventfd_read(event, &value); });
+              on.note(value);
+              on.record("too much", [&] { return ::eventfd_write(event, ~std::uint64_t{0}); });
+              set_nonblocking(event, true);
+              on.record("read", [&] { return ::eventfd_read(event, &value); });
+              on.record("write", [&] { return ::eventfd_write(event, most); });
+              on.record("write", [&] { return ::eventfd_write(event, 2); });
+              on.record("bad", [&] { return ::eventfd_write(-1, 2); });
+          }) == "write 0\nwrite 0\n1\nwrite 8\nread 0\n4\ntoo much -1 EINVAL\nread -1 EAGAIN\nwrite 0\nwrite -1 "
+                "EAGAIN\nbad -1 EBADF\n");
+}
+
+TEST_CASE("preadv2 and pwritev2 at no position are readv and writev, and elsewhere concern files") {
+    CHECK(native_diff([](stage& on) {
+              char bytes[8] = "1234567";
+              const iovec part{bytes, 7};
+              for (const auto& [reader, writer] : {make_pipe(on), tcp_pair(on), make_fifo(on)}) {
+                  auto writing = on.start([&on, to = writer, part] {
+                      on.until_waiting();
+                      must(::pwritev2(to, &part, 1, -1, 0));
+                  });
+                  on.record("read", [&, from = reader] { return ::preadv2(from, &part, 1, -1, 0); });
+                  writing.join();
+                  on.record("at 0", [&, from = reader] { return ::preadv64v2(from, &part, 1, 0, 0); });
+              }
+              const auto ends = make_pipe(on);
+              on.record("not to wait", [&] { return ::preadv2(ends.a, &part, 1, -1, RWF_NOWAIT); });
+              const int file = make_file(on);
+              on.record("file", [&] { return ::pwritev64v2(file, &part, 1, 3, 0); });
+              on.record("file", [&] { return ::preadv2(file, &part, 1, 5, 0); });
+              on.record("file", [&] { return ::preadv2(file, &part, 1, -1, 0); });
+          }) == "read 7\nat 0 -1 ESPIPE\nread 7\nat 0 -1 ESPIPE\nread 7\nat 0 -1 ESPIPE\nnot to wait -1 "
+                "EAGAIN\nfile 7\nfile 5\nfile 7\n");
 }

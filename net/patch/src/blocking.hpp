@@ -80,10 +80,10 @@ auto blocking(int descriptor, direction way, Call&& try_once, may_block known = 
     return result;
 }
 
-/// As blocking, for a call that goes on until all of `size` is done: `try_from(offset)` does what it can from there.
-/// Returns the whole size, or what was done before an end of file or an error, as the kernel does. From 0, which
-/// `try_from` may also return to stop, it does not go on.
-template <class Call> ssize_t blocking_all(int descriptor, direction way, size_t size, Call&& try_from) noexcept
+/// As blocking, for a call that goes on until `enough` bytes are done: `try_from(offset)` does what it can from
+/// there. Returns what was done, less than enough only before an end of file or an error, as the kernel does. From 0,
+/// which `try_from` may also return to stop, it does not go on.
+template <class Call> ssize_t blocking_until(int descriptor, direction way, size_t enough, Call&& try_from) noexcept
 {
     const int before = errno;
     size_t done = 0;
@@ -91,7 +91,7 @@ template <class Call> ssize_t blocking_all(int descriptor, direction way, size_t
         const ssize_t result = try_from(done);
         if (result > 0)
             done += static_cast<size_t>(result);
-        const bool go_on = result > 0 ? done < size : result == -1 && would_block(errno) && call.wait();
+        const bool go_on = result > 0 ? done < enough : result == -1 && would_block(errno) && call.wait();
         if (go_on)
             continue;
         if (done == 0)
@@ -99,6 +99,12 @@ template <class Call> ssize_t blocking_all(int descriptor, direction way, size_t
         errno = before;
         return static_cast<ssize_t>(done);
     }
+}
+
+/// The same for all of `size`.
+template <class Call> ssize_t blocking_all(int descriptor, direction way, size_t size, Call&& try_from) noexcept
+{
+    return blocking_until(descriptor, way, size, try_from);
 }
 
 } // namespace coir

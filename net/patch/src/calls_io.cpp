@@ -11,6 +11,8 @@
 #include "socket_io.hpp"
 #include "stream_io.hpp"
 
+#include <sys/eventfd.h>
+
 #include <cerrno>
 #include <climits>
 
@@ -22,12 +24,6 @@ namespace {
 bool never_blocks(int flags) noexcept
 {
     return flags & (MSG_DONTWAIT | MSG_ERRQUEUE);
-}
-
-/// The kernel cannot be asked to peek until all is there and not to block at once; it also means whole datagrams.
-bool whole_peek(int flags) noexcept
-{
-    return (flags & (MSG_PEEK | MSG_WAITALL)) == (MSG_PEEK | MSG_WAITALL);
 }
 
 /// Calls `on_socket`; the first time for a descriptor that turns out not to be one, corrects its kind and gives up.
@@ -109,11 +105,50 @@ COIR_INTERPOSE ssize_t writev(int fd, const iovec* parts, int count)
                                                         : write_stream(fd, parts, count);
 }
 
+// At a position, only files can be read or written, and those go to libc. "Position -1" is where the file is: a stream.
+// Flags other than "do not wait" matter to files alone.
+
+COIR_INTERPOSE ssize_t preadv2(int fd, const iovec* parts, int count, off_t position, int flags)
+{
+    if (outside() || position != -1 || flags != 0)
+        return libc.preadv2(fd, parts, count, position, flags);
+    return coir::readv(fd, parts, count);
+}
+
+COIR_INTERPOSE ssize_t preadv64v2(int fd, const iovec* parts, int count, off64_t position, int flags)
+{
+    return coir::preadv2(fd, parts, count, position, flags);
+}
+
+COIR_INTERPOSE ssize_t pwritev2(int fd, const iovec* parts, int count, off_t position, int flags)
+{
+    if (outside() || position != -1 || flags != 0)
+        return libc.pwritev2(fd, parts, count, position, flags);
+    return coir::writev(fd, parts, count);
+}
+
+COIR_INTERPOSE ssize_t pwritev64v2(int fd, const iovec* parts, int count, off64_t position, int flags)
+{
+    return coir::pwritev2(fd, parts, count, position, flags);
+}
+
+// glibc's own call its read and write, which no symbol reaches.
+
+COIR_INTERPOSE int eventfd_read(int fd, eventfd_t* value)
+{
+    return coir::read(fd, value, sizeof *value) == sizeof *value ? 0 : -1;
+}
+
+COIR_INTERPOSE int eventfd_write(int fd, eventfd_t value)
+{
+    return coir::write(fd, &value, sizeof value) == sizeof value ? 0 : -1;
+}
+
 COIR_INTERPOSE ssize_t recv(int fd, void* data, size_t size, int flags)
 {
     if (outside() || never_blocks(flags))
         return libc.recv(fd, data, size, flags);
-    if (whole_peek(flags))
+    if (peeks_for_more(fd, flags))
         return on_helper([&] { return libc.recv(fd, data, size, flags); });
     return receive(fd, data, size, flags, nullptr, nullptr);
 }
@@ -122,7 +157,7 @@ COIR_INTERPOSE ssize_t recvfrom(int fd, void* data, size_t size, int flags, sock
 {
     if (outside() || never_blocks(flags))
         return libc.recvfrom(fd, data, size, flags, from, from_size);
-    if (whole_peek(flags))
+    if (peeks_for_more(fd, flags))
         return on_helper([&] { return libc.recvfrom(fd, data, size, flags, from, from_size); });
     return receive(fd, data, size, flags, from, from_size);
 }
@@ -131,7 +166,7 @@ COIR_INTERPOSE ssize_t recvmsg(int fd, msghdr* message, int flags)
 {
     if (outside() || never_blocks(flags) || message->msg_iovlen > IOV_MAX)
         return libc.recvmsg(fd, message, flags);
-    if (whole_peek(flags))
+    if (peeks_for_more(fd, flags))
         return on_helper([&] { return libc.recvmsg(fd, message, flags); });
     return receive_message(fd, message, flags);
 }

@@ -5,6 +5,7 @@
 #include "interpose.hpp"
 #include "libc.hpp"
 #include "on_helper.hpp"
+#include "signal_watch.hpp"
 #include "valid_time.hpp"
 
 #include <algorithm>
@@ -46,30 +47,7 @@ int milliseconds_until(clock::time_point deadline) noexcept
     return static_cast<int>(std::min<std::int64_t>(left.count(), 1 << 30));
 }
 
-/// A signal mask that differs from the thread's own has to be swapped in together with the wait, which only the kernel
-/// can do.
-bool changes_mask(const sigset_t* mask) noexcept
-{
-    if (!mask)
-        return false;
-    sigset_t current;
-    ::pthread_sigmask(SIG_SETMASK, nullptr, &current);
-    for (int signal = 1; signal < NSIG; ++signal)
-        if (::sigismember(&current, signal) != ::sigismember(mask, signal))
-            return true;
-    return false;
-}
-
-/// Takes a signal that this thread has been sent and that only `mask` lets in: a helper thread would never see it.
-bool takes_pending_signal(const sigset_t* mask) noexcept
-{
-    constexpr timespec no_time{};
-    const int before = errno;
-    if (libc.ppoll(nullptr, 0, &no_time, mask) == -1)
-        return true; // with EINTR
-    errno = before;
-    return false;
-}
+constexpr timespec no_time{};
 
 /// The protocol of this file: `ask` is the genuine call without waiting, and what it returns other than 0 is the
 /// answer. `genuine` is the blocking call, for where the reactor cannot help.
@@ -90,20 +68,33 @@ int ask_and_wait(clock::time_point deadline, Ask&& ask, Wait&& wait, Genuine&& g
     }
 }
 
-int poll_in_fiber(pollfd* items, nfds_t count, clock::time_point deadline) noexcept
+// A signal mask is the kernel's business: each time it is asked, it swaps the mask in and delivers what that lets in.
+// The fiber waits, beside the descriptors, for a signal that the mask would let in.
+
+int poll_in_fiber(pollfd* items, nfds_t count, clock::time_point deadline, const sigset_t* mask = nullptr)
 {
-    const std::span all{items, count};
+    const signal_watch signals = mask ? signal_watch{let_in_by(*mask)} : signal_watch{};
+    std::vector<pollfd> with_signals;
+    std::span all{items, count};
+    if (signals) {
+        with_signals.assign(all.begin(), all.end());
+        with_signals.push_back(signals.item());
+        all = with_signals;
+    }
     bool closed = false;
     const auto wait = [&](clock::time_point until) {
         const auto status = net::wait_any_ready(all, until);
         closed = status == net::wait_status::closed;
+        if (closed && signals)
+            std::copy_n(all.begin(), count, items);
         return closed ? net::wait_status::ready : status;
     };
     const auto ask = [&] {
         if (!closed)
-            return libc.poll(items, count, 0);
+            return mask ? libc.ppoll(items, count, &no_time, mask) : libc.poll(items, count, 0);
         // Marked already, by the reactor: asking the kernel could meet the number's next owner.
-        return static_cast<int>(std::ranges::count_if(all, [](const pollfd& item) { return item.revents != 0; }));
+        return static_cast<int>(
+            std::ranges::count_if(std::span{items, count}, [](const pollfd& item) { return item.revents != 0; }));
     };
     return ask_and_wait(deadline, ask, wait, [&] { return libc.poll(items, count, milliseconds_until(deadline)); });
 }
@@ -168,7 +159,8 @@ int looked_at(int count) noexcept
     return std::min(count, room);
 }
 
-int select_in_fiber(int count, fd_set* to_read, fd_set* to_write, fd_set* exceptional, clock::time_point deadline)
+int select_in_fiber(int count, fd_set* to_read, fd_set* to_write, fd_set* exceptional, clock::time_point deadline,
+                    const sigset_t* mask = nullptr)
 {
     count = looked_at(count);
     const descriptor_set read_set{to_read, count};
@@ -178,8 +170,9 @@ int select_in_fiber(int count, fd_set* to_read, fd_set* to_write, fd_set* except
         read_set.restore();
         write_set.restore();
         exceptional_set.restore();
-        timeval no_time{};
-        return libc.select(count, to_read, to_write, exceptional, &no_time);
+        timeval none{};
+        return mask ? libc.pselect(count, to_read, to_write, exceptional, &no_time, mask)
+                    : libc.select(count, to_read, to_write, exceptional, &none);
     };
     if (const int answer = ask())
         return answer;
@@ -197,6 +190,9 @@ int select_in_fiber(int count, fd_set* to_read, fd_set* to_write, fd_set* except
         libc.poll(items.data(), items.size(), 0);
         std::erase_if(items, [](const pollfd& item) { return item.revents & POLLNVAL; });
     }
+    const signal_watch signals = mask ? signal_watch{let_in_by(*mask)} : signal_watch{};
+    if (signals)
+        items.push_back(signals.item());
     return ask_and_wait(
         deadline, ask, [&](clock::time_point until) { return net::wait_any_ready(items, until); },
         [&] {
@@ -218,15 +214,25 @@ void write_back(timeval* time, clock::time_point deadline) noexcept
     time->tv_usec = static_cast<suseconds_t>(left.count() % 1'000'000);
 }
 
-int epoll_in_fiber(int fd, epoll_event* events, int count, int timeout) noexcept
+int epoll_in_fiber(int fd, epoll_event* events, int count, clock::time_point deadline,
+                   const sigset_t* mask = nullptr) noexcept
 {
-    const auto ask = [&] { return libc.epoll_wait(fd, events, count, 0); };
-    if (const int answer = ask(); answer != 0 || timeout == 0)
+    const auto ask = [&] {
+        const int answer = libc.epoll_wait(fd, events, count, 0);
+        // Where it does not wait, epoll_pwait looks for no signal.
+        return answer == 0 && mask ? libc.ppoll(nullptr, 0, &no_time, mask) : answer;
+    };
+    if (const int answer = ask())
         return answer;
-    const auto deadline = deadline_in(timeout);
-    return ask_and_wait(
-        deadline, ask, [&](clock::time_point until) { return net::wait_ready(fd, POLLIN, until); },
-        [&] { return libc.epoll_wait(fd, events, count, milliseconds_until(deadline)); });
+    const signal_watch signals = mask ? signal_watch{let_in_by(*mask)} : signal_watch{};
+    const auto wait = [&](clock::time_point until) {
+        if (!signals)
+            return net::wait_ready(fd, POLLIN, until);
+        pollfd both[]{{.fd = fd, .events = POLLIN, .revents = 0}, signals.item()};
+        return net::wait_any_ready(both, until);
+    };
+    return ask_and_wait(deadline, ask, wait,
+                        [&] { return libc.epoll_pwait(fd, events, count, milliseconds_until(deadline), mask); });
 }
 
 } // namespace
@@ -244,15 +250,14 @@ COIR_INTERPOSE int ppoll(pollfd* items, nfds_t count, const timespec* timeout, c
 {
     if (outside() || (timeout && (is_zero(timeout) || !valid(*timeout))))
         return libc.ppoll(items, count, timeout, mask);
-    if (changes_mask(mask)) {
-        constexpr timespec no_time{};
-        if (const int answer = libc.ppoll(items, count, &no_time, mask))
+    try {
+        if (const int answer = mask ? libc.ppoll(items, count, &no_time, mask) : libc.poll(items, count, 0))
             return answer;
-        return on_helper([&] { return libc.ppoll(items, count, timeout, mask); });
+        return poll_in_fiber(items, count, deadline_in(timeout), mask);
+    } catch (const std::bad_alloc&) {
+        errno = ENOMEM;
+        return -1;
     }
-    if (const int answer = libc.poll(items, count, 0))
-        return answer;
-    return poll_in_fiber(items, count, deadline_in(timeout));
 }
 
 COIR_INTERPOSE int select(int count, fd_set* to_read, fd_set* to_write, fd_set* exceptional, timeval* timeout)
@@ -279,13 +284,8 @@ COIR_INTERPOSE int pselect(int count, fd_set* to_read, fd_set* to_write, fd_set*
 {
     if (outside() || is_zero(timeout) || count < 0 || (timeout && !valid(*timeout)))
         return libc.pselect(count, to_read, to_write, exceptional, timeout, mask);
-    if (changes_mask(mask)) {
-        if (takes_pending_signal(mask))
-            return -1;
-        return on_helper([&] { return libc.pselect(count, to_read, to_write, exceptional, timeout, mask); });
-    }
     try {
-        return select_in_fiber(count, to_read, to_write, exceptional, deadline_in(timeout));
+        return select_in_fiber(count, to_read, to_write, exceptional, deadline_in(timeout), mask);
     } catch (const std::bad_alloc&) {
         errno = ENOMEM;
         return -1;
@@ -294,21 +294,23 @@ COIR_INTERPOSE int pselect(int count, fd_set* to_read, fd_set* to_write, fd_set*
 
 COIR_INTERPOSE int epoll_wait(int fd, epoll_event* events, int count, int timeout)
 {
-    return outside() ? libc.epoll_wait(fd, events, count, timeout) : epoll_in_fiber(fd, events, count, timeout);
+    if (outside() || timeout == 0)
+        return libc.epoll_wait(fd, events, count, timeout);
+    return epoll_in_fiber(fd, events, count, deadline_in(timeout));
 }
 
 COIR_INTERPOSE int epoll_pwait(int fd, epoll_event* events, int count, int timeout, const sigset_t* mask)
 {
-    if (outside())
+    if (outside() || timeout == 0)
         return libc.epoll_pwait(fd, events, count, timeout, mask);
-    if (changes_mask(mask)) {
-        if (const int answer = libc.epoll_wait(fd, events, count, 0); answer != 0 || timeout == 0)
-            return answer;
-        if (takes_pending_signal(mask))
-            return -1;
-        return on_helper([&] { return libc.epoll_pwait(fd, events, count, timeout, mask); });
-    }
-    return epoll_in_fiber(fd, events, count, timeout);
+    return epoll_in_fiber(fd, events, count, deadline_in(timeout), mask);
+}
+
+COIR_INTERPOSE int epoll_pwait2(int fd, epoll_event* events, int count, const timespec* timeout, const sigset_t* mask)
+{
+    if (outside() || (timeout && (is_zero(timeout) || !valid(*timeout))))
+        return libc.epoll_pwait2(fd, events, count, timeout, mask);
+    return epoll_in_fiber(fd, events, count, deadline_in(timeout), mask);
 }
 
 // Fortified twins. An array that is too small is for the genuine one, which aborts.

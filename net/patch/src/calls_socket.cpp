@@ -4,6 +4,7 @@
 #include "interpose.hpp"
 #include "libc.hpp"
 #include "on_helper.hpp"
+#include "socket_io.hpp"
 
 #include <coir/spin_lock.hpp>
 
@@ -149,6 +150,13 @@ template <class Accept> int accept_in_fiber(int fd, Accept&& genuine) noexcept
 COIR_INTERPOSE int connect(int fd, const sockaddr* address, socklen_t size)
 {
     return outside() ? libc.connect(fd, address, size) : connect_in_fiber(fd, address, size);
+}
+
+COIR_INTERPOSE int setsockopt(int fd, int level, int option, const void* value, socklen_t size) noexcept
+{
+    if (level == SOL_SOCKET && option == SO_RCVLOWAT)
+        low_water_in_use.store(true, std::memory_order_relaxed);
+    return libc.setsockopt(fd, level, option, value, size);
 }
 
 COIR_INTERPOSE int accept(int fd, sockaddr* address, socklen_t* size)

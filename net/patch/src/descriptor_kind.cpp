@@ -9,6 +9,8 @@
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
+#include <cstdio>
+#include <cstring>
 
 namespace coir {
 
@@ -63,6 +65,18 @@ void set_kind(int descriptor, descriptor_kind kind) noexcept
     const auto number = static_cast<std::size_t>(static_cast<unsigned>(descriptor));
     if (number < remembered && kinds[number].load(std::memory_order_relaxed) != kind)
         kinds[number].store(kind, std::memory_order_relaxed);
+}
+
+descriptor_kind kind_without_nowait(int descriptor) noexcept
+{
+    const int saved = errno;
+    char path[32];
+    char target[32]{};
+    std::snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
+    const bool known = ::readlink(path, target, sizeof target - 1) > 0;
+    errno = saved;
+    return known && std::strcmp(target, "anon_inode:[eventfd]") == 0 ? descriptor_kind::event
+                                                                     : descriptor_kind::pollable;
 }
 
 void forget_kinds(unsigned first, unsigned last) noexcept

@@ -11,11 +11,12 @@ enum class descriptor_kind : std::uint8_t {
     unknown,
     socket,   ///< MSG_DONTWAIT
     stream,   ///< RWF_NOWAIT: pipes, event and timer descriptors
+    event,    ///< an event descriptor that has been written to: RWF_NOWAIT reads it only
     pollable, ///< neither: terminals, named pipes and inotify on some kernels; poll, then call
     file,     ///< never waits in a way that could be waited for elsewhere: regular files, /dev/null
 };
 
-/// Never suspends. Leaves errno alone.
+/// None of these suspends or changes errno.
 descriptor_kind kind_of(int descriptor) noexcept;
 void set_kind(int descriptor, descriptor_kind kind) noexcept;
 inline void forget_kind(int descriptor) noexcept
@@ -23,5 +24,7 @@ inline void forget_kind(int descriptor) noexcept
     set_kind(descriptor, descriptor_kind::unknown);
 }
 void forget_kinds(unsigned first, unsigned last) noexcept;
+/// Of one whose kind is `stream`, but that RWF_NOWAIT does not write.
+descriptor_kind kind_without_nowait(int descriptor) noexcept;
 
 } // namespace coir

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <csignal>
 #include <cstdio>
 #include <ctime>
 #include <dirent.h>
@@ -55,6 +56,16 @@ struct libc_functions {
     libc_function<ssize_t(int, const void*, size_t)> write{"write"};
     libc_function<ssize_t(int, const iovec*, int)> readv{"readv"};
     libc_function<ssize_t(int, const iovec*, int)> writev{"writev"};
+    libc_function<ssize_t(int, const iovec*, int, off64_t, int)> preadv2{"preadv2"};
+    libc_function<ssize_t(int, const iovec*, int, off64_t, int)> pwritev2{"pwritev2"};
+    libc_function<ssize_t(int, int, off64_t*, size_t)> sendfile{"sendfile"};
+    libc_function<ssize_t(int, off64_t*, int, off64_t*, size_t, unsigned)> splice{"splice"};
+    libc_function<ssize_t(int, int, size_t, unsigned)> tee{"tee"};
+    libc_function<ssize_t(int, const iovec*, size_t, unsigned)> vmsplice{"vmsplice"};
+    libc_function<ssize_t(int, off64_t*, int, off64_t*, size_t, unsigned)> copy_file_range{"copy_file_range"};
+    libc_function<int(int, int, long)> fcntl{"fcntl"};
+    libc_function<int(int, int)> flock{"flock"};
+    libc_function<int(int, int, off64_t)> lockf{"lockf"};
     libc_function<int(int)> close{"close"};
     libc_function<int(unsigned, unsigned, int)> close_range{"close_range"};
     libc_function<void(int)> closefrom{"closefrom"};
@@ -75,6 +86,10 @@ struct libc_functions {
     libc_function<ssize_t(int, const void*, size_t, int, const sockaddr*, socklen_t)> sendto{"sendto"};
     libc_function<ssize_t(int, const msghdr*, int)> sendmsg{"sendmsg"};
 
+    libc_function<int(int, mmsghdr*, unsigned, int, timespec*)> recvmmsg{"recvmmsg"};
+    libc_function<int(int, mmsghdr*, unsigned, int)> sendmmsg{"sendmmsg"};
+    libc_function<int(int, int, int, const void*, socklen_t)> setsockopt{"setsockopt"};
+
     // readiness
     libc_function<int(pollfd*, nfds_t, int)> poll{"poll"};
     libc_function<int(pollfd*, nfds_t, const timespec*, const sigset_t*)> ppoll{"ppoll"};
@@ -82,6 +97,8 @@ struct libc_functions {
     libc_function<int(int, fd_set*, fd_set*, fd_set*, const timespec*, const sigset_t*)> pselect{"pselect"};
     libc_function<int(int, epoll_event*, int, int)> epoll_wait{"epoll_wait"};
     libc_function<int(int, epoll_event*, int, int, const sigset_t*)> epoll_pwait{"epoll_pwait"};
+
+    libc_function<int(int, epoll_event*, int, const timespec*, const sigset_t*)> epoll_pwait2{"epoll_pwait2"};
 
     // fortified twins (Linux Standard Base, libc): abort when the buffer is too small
     libc_function<ssize_t(int, void*, size_t, size_t)> read_chk{"__read_chk"};
@@ -96,6 +113,13 @@ struct libc_functions {
     libc_function<int(useconds_t)> usleep{"usleep"};
     libc_function<unsigned(unsigned)> sleep{"sleep"};
     libc_function<int()> sched_yield{"sched_yield"};
+
+    // signals
+    libc_function<int(const sigset_t*, siginfo_t*, const timespec*)> sigtimedwait{"sigtimedwait"};
+    libc_function<int(const sigset_t*, siginfo_t*)> sigwaitinfo{"sigwaitinfo"};
+    libc_function<int(const sigset_t*, int*)> sigwait{"sigwait"};
+    libc_function<int(const sigset_t*)> sigsuspend{"sigsuspend"};
+    libc_function<int()> pause{"pause"};
 
     // names
     libc_function<int(const char*, const char*, const addrinfo*, addrinfo**)> getaddrinfo{"getaddrinfo"};

@@ -5,23 +5,38 @@
 #include "libc.hpp"
 #include "remaining_parts.hpp"
 
+#include <fcntl.h>
 #include <sys/ioctl.h>
+
+#include <algorithm>
 
 namespace coir {
 
 namespace {
 
-/// SIGPIPE belongs to the first try: a blocking send that has sent something reports that, and the error next time.
-int send_flags(int flags, size_t done) noexcept
+/// What a read of a blocking stream socket waits for: 1 byte, unless SO_RCVLOWAT says more.
+size_t low_water(int socket) noexcept
 {
-    return flags | MSG_DONTWAIT | (done > 0 ? MSG_NOSIGNAL : 0);
+    if (!low_water_in_use.load(std::memory_order_relaxed)) [[likely]]
+        return 1;
+    int bytes = 1;
+    socklen_t size = sizeof bytes;
+    const int before = errno;
+    if (::getsockopt(socket, SOL_SOCKET, SO_RCVLOWAT, &bytes, &size) != 0 || bytes <= 1 || !is_stream_socket(socket) ||
+        libc.fcntl(socket, F_GETFL, 0) & O_NONBLOCK)
+        bytes = 1;
+    errno = before;
+    return static_cast<size_t>(bytes);
 }
 
-bool is_stream(int socket) noexcept
+/// TCP announces data only from the low-water mark on, and counts from what has been read: so nothing is read before.
+bool below_low_water(int socket) noexcept
 {
-    int type = 0;
-    socklen_t size = sizeof type;
-    return ::getsockopt(socket, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+    pollfd one{.fd = socket, .events = POLLIN, .revents = 0};
+    if (libc.poll(&one, 1, 0) != 0)
+        return false;
+    errno = EAGAIN;
+    return true;
 }
 
 /// Whether the connection has broken down. The kernel keeps the error for a call that has nothing else to report: where
@@ -42,12 +57,33 @@ bool broken_and_empty(int socket) noexcept
 
 } // namespace
 
+bool is_stream_socket(int socket) noexcept
+{
+    int type = 0;
+    socklen_t size = sizeof type;
+    return ::getsockopt(socket, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+}
+
+bool peeks_for_more(int fd, int flags) noexcept
+{
+    return (flags & MSG_PEEK) && (flags & MSG_WAITALL || low_water(fd) > 1);
+}
+
+int send_flags(int flags, size_t done) noexcept
+{
+    return flags | MSG_DONTWAIT | (done > 0 ? MSG_NOSIGNAL : 0);
+}
+
 ssize_t receive(int fd, void* data, size_t size, int flags, sockaddr* from, socklen_t* from_size) noexcept
 {
-    if ((flags & MSG_WAITALL) && is_stream(fd))
-        return blocking_all(fd, direction::read, size, [&](size_t done) -> ssize_t {
+    const bool all = (flags & MSG_WAITALL) && is_stream_socket(fd);
+    const size_t enough = all ? size : std::min(low_water(fd), size);
+    if (enough > 1)
+        return blocking_until(fd, direction::read, enough, [&](size_t done) -> ssize_t {
             if (done > 0 && broken_and_empty(fd))
                 return 0;
+            if (!all && below_low_water(fd))
+                return -1;
             return libc.recvfrom(fd, static_cast<char*>(data) + done, size - done, flags | MSG_DONTWAIT, from,
                                  from_size);
         });
@@ -57,33 +93,32 @@ ssize_t receive(int fd, void* data, size_t size, int flags, sockaddr* from, sock
 
 ssize_t receive_message(int fd, msghdr* message, int flags) noexcept
 {
+    const int before = errno;
+    const bool all = (flags & MSG_WAITALL) && is_stream_socket(fd);
+    const auto size = total_size(message->msg_iov, static_cast<int>(message->msg_iovlen));
+    const size_t enough = all ? size : std::min(low_water(fd), size);
     const auto first_try = *message;
-    auto once = [&](int extra) {
-        return blocking(fd, direction::read, [&] {
-            *message = first_try; // the kernel writes lengths back even when it then fails
-            return libc.recvmsg(fd, message, flags | extra);
-        });
-    };
-    if (!(flags & MSG_WAITALL) || !is_stream(fd))
-        return once(MSG_DONTWAIT);
+    const auto first = blocking(fd, direction::read, [&]() -> ssize_t {
+        *message = first_try; // the kernel writes lengths back even when it then fails
+        if (enough > 1 && !all && below_low_water(fd))
+            return -1;
+        return libc.recvmsg(fd, message, flags | MSG_DONTWAIT);
+    });
+    if (first <= 0 || static_cast<size_t>(first) >= enough)
+        return first;
 
     // The first piece may bring ancillary data; what follows is plain bytes.
-    const int before = errno;
-    const auto wanted = total_size(message->msg_iov, static_cast<int>(message->msg_iovlen));
-    const auto first = once(MSG_DONTWAIT);
-    if (first <= 0 || static_cast<size_t>(first) == wanted)
-        return first;
+    const auto offset = static_cast<size_t>(first);
     remaining_parts rest{message->msg_iov, message->msg_iovlen};
-    const auto more =
-        blocking_all(fd, direction::read, wanted - static_cast<size_t>(first), [&](size_t done) -> ssize_t {
-            if (broken_and_empty(fd))
-                return 0;
-            rest.skip_to(static_cast<size_t>(first) + done);
-            msghdr following{};
-            following.msg_iov = const_cast<iovec*>(rest.data());
-            following.msg_iovlen = rest.size();
-            return libc.recvmsg(fd, &following, flags | MSG_DONTWAIT);
-        });
+    const auto more = blocking_until(fd, direction::read, enough - offset, [&](size_t done) -> ssize_t {
+        if (broken_and_empty(fd))
+            return 0;
+        rest.skip_to(offset + done);
+        msghdr following{};
+        following.msg_iov = const_cast<iovec*>(rest.data());
+        following.msg_iovlen = rest.size();
+        return libc.recvmsg(fd, &following, flags | MSG_DONTWAIT);
+    });
     errno = before;
     return more > 0 ? first + more : first;
 }

@@ -7,11 +7,15 @@
 #include "on_helper.hpp"
 #include "remaining_parts.hpp"
 
+#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <termios.h>
 
 #include <algorithm>
 #include <climits>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
 
 namespace coir {
 
@@ -49,31 +53,58 @@ ssize_t poll_and_read(int fd, const iovec* parts, int count) noexcept
     return -1;
 }
 
-/// One try at reading or writing a pipe, terminal, event or timer descriptor without blocking.
-ssize_t try_stream(int fd, direction way, const iovec* parts, int count) noexcept
+/// poll calls an event descriptor writable while it takes another 1; what is larger may still have to wait.
+bool event_has_room(int fd, const iovec& value_at) noexcept
 {
-    const int before = errno;
-    if (kind_of(fd) == descriptor_kind::stream) {
-        const auto result = way == direction::read ? ::preadv2(fd, parts, count, -1, RWF_NOWAIT)
-                                                   : ::pwritev2(fd, parts, count, -1, RWF_NOWAIT);
-        if (result != -1 || errno != EOPNOTSUPP)
-            return result;
-        set_kind(fd, descriptor_kind::pollable);
-        errno = before;
-    }
-    if (way == direction::read)
-        return poll_and_read(fd, parts, count);
-    pollfd one{.fd = fd, .events = POLLOUT, .revents = 0};
-    if (libc.poll(&one, 1, 0) == 0) {
-        errno = EAGAIN;
-        return -1;
-    }
+    std::uint64_t value;
+    if (value_at.iov_len < sizeof value)
+        return true;
+    std::memcpy(&value, value_at.iov_base, sizeof value);
+    if (value <= 1 || value == ~std::uint64_t{0}) // the latter is not valid
+        return true;
+    char path[40];
+    std::snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
+    const int info = ::open(path, O_RDONLY | O_CLOEXEC);
+    if (info < 0)
+        return true;
+    char text[512]{};
+    static_cast<void>(libc.read(info, text, sizeof text - 1));
+    libc.close(info);
+    const char* count = std::strstr(text, "eventfd-count:");
+    return !count || ~std::uint64_t{0} - std::strtoull(count + std::strlen("eventfd-count:"), nullptr, 16) > value;
+}
+
+ssize_t poll_and_write(int fd, const iovec* parts, int count) noexcept
+{
     // "Ready" promises room for PIPE_BUF bytes and no more (pipe(7)).
     iovec piece = *parts;
     while (piece.iov_len == 0 && count-- > 1)
         piece = *++parts;
     piece.iov_len = std::min<size_t>(piece.iov_len, PIPE_BUF);
+    pollfd one{.fd = fd, .events = POLLOUT, .revents = 0};
+    const int before = errno;
+    if (libc.poll(&one, 1, 0) == 0 || (kind_of(fd) == descriptor_kind::event && !event_has_room(fd, piece))) {
+        errno = EAGAIN;
+        return -1;
+    }
+    errno = before;
     return libc.writev(fd, &piece, 1);
+}
+
+/// One try at reading or writing a pipe, terminal, event or timer descriptor without blocking.
+ssize_t try_stream(int fd, direction way, const iovec* parts, int count) noexcept
+{
+    const int before = errno;
+    const auto kind = kind_of(fd);
+    if (kind == descriptor_kind::stream || (kind == descriptor_kind::event && way == direction::read)) {
+        const auto result = way == direction::read ? libc.preadv2(fd, parts, count, -1, RWF_NOWAIT)
+                                                   : libc.pwritev2(fd, parts, count, -1, RWF_NOWAIT);
+        if (result != -1 || errno != EOPNOTSUPP)
+            return result;
+        errno = before;
+        set_kind(fd, way == direction::write ? kind_without_nowait(fd) : descriptor_kind::pollable);
+    }
+    return way == direction::read ? poll_and_read(fd, parts, count) : poll_and_write(fd, parts, count);
 }
 
 } // namespace

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "signal_watch.hpp"
+
+#include "libc.hpp"
+
+#include <coir/net/readiness.hpp>
+
+#include <sys/signalfd.h>
+
+#include <cerrno>
+
+namespace coir {
+
+signal_watch::signal_watch(const sigset_t& signals) noexcept
+{
+    if (::sigisemptyset(&signals))
+        return;
+    const int before = errno;
+    descriptor_ = ::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    errno = before;
+}
+
+signal_watch::~signal_watch()
+{
+    if (descriptor_ < 0)
+        return;
+    const int before = errno;
+    net::about_to_close(descriptor_);
+    libc.close(descriptor_);
+    errno = before;
+}
+
+sigset_t let_in_by(const sigset_t& mask) noexcept
+{
+    sigset_t blocked;
+    ::pthread_sigmask(SIG_SETMASK, nullptr, &blocked);
+    sigset_t result;
+    ::sigemptyset(&result);
+    for (int signal = 1; signal < NSIG; ++signal)
+        if (::sigismember(&blocked, signal) == 1 && ::sigismember(&mask, signal) == 0)
+            ::sigaddset(&result, signal);
+    return result;
+}
+
+bool is_deferrable(int signal) noexcept
+{
+    switch (signal) {
+    case SIGKILL:
+    case SIGSTOP:
+    case SIGSEGV:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGILL:
+    case SIGTRAP:
+    case SIGSYS:
+    case SIGABRT: return false;
+    default: return signal < 32 || signal >= SIGRTMIN;
+    }
+}
+
+} // namespace coir
