@@ -7,7 +7,7 @@
 //     hub_world      coir's types in fibers, each `thread` a hub on a thread of its own
 //     thread_world   coir's types on std's threads, without any fiber
 //
-//     TEST_CASE_TEMPLATE("a sentence [the.clause]/paragraph", World, COIR_WORLDS) {
+//     TEST_CASE_TEMPLATE("a sentence [the.clause]", World, COIR_WORLDS) {
 //         World::run([] {
 //             typename World::mutex door;
 //             typename World::thread other{[&] { ... }};
@@ -18,19 +18,27 @@
 // A test may state only what the standard guarantees: what has not happened may be checked at any time
 // (after `World::let_others_run()`, which makes a violation likely to show), what has happened only after a join or
 // whatever else orders it. Outside of the main thread use CHECK, not REQUIRE, which throws.
+#include <coir/barrier.hpp>
 #include <coir/condition_variable.hpp>
+#include <coir/condition_variable_any.hpp>
 #include <coir/fiber.hpp>
+#include <coir/latch.hpp>
 #include <coir/mutex.hpp>
+#include <coir/once.hpp>
 #include <coir/recursive_mutex.hpp>
 #include <coir/runtime.hpp>
 #include <coir/semaphore.hpp>
+#include <coir/shared_mutex.hpp>
 #include <coir/testing.hpp>
 
+#include <barrier>
 #include <condition_variable>
 #include <cstddef>
 #include <functional>
+#include <latch>
 #include <mutex>
 #include <semaphore>
+#include <shared_mutex>
 #include <stop_token>
 #include <thread>
 #include <type_traits>
@@ -45,9 +53,19 @@ struct std_types {
     using timed_mutex = std::timed_mutex;
     using recursive_mutex = std::recursive_mutex;
     using recursive_timed_mutex = std::recursive_timed_mutex;
+    using shared_mutex = std::shared_mutex;
+    using shared_timed_mutex = std::shared_timed_mutex;
     using condition_variable = std::condition_variable;
+    using condition_variable_any = std::condition_variable_any;
     template <std::ptrdiff_t Max> using counting_semaphore = std::counting_semaphore<Max>;
     using binary_semaphore = std::binary_semaphore;
+    using latch = std::latch;
+    template <class... Completion> using barrier = std::barrier<Completion...>;
+    using once_flag = std::once_flag;
+    template <class... Args> static void call_once(once_flag& flag, Args&&... args)
+    {
+        std::call_once(flag, std::forward<Args>(args)...);
+    }
 };
 
 struct coir_types {
@@ -55,9 +73,19 @@ struct coir_types {
     using timed_mutex = coir::timed_mutex;
     using recursive_mutex = coir::recursive_mutex;
     using recursive_timed_mutex = coir::recursive_timed_mutex;
+    using shared_mutex = coir::shared_mutex;
+    using shared_timed_mutex = coir::shared_timed_mutex;
     using condition_variable = coir::condition_variable;
+    using condition_variable_any = coir::condition_variable_any;
     template <std::ptrdiff_t Max> using counting_semaphore = coir::counting_semaphore<Max>;
     using binary_semaphore = coir::binary_semaphore;
+    using latch = coir::latch;
+    template <class... Completion> using barrier = coir::barrier<Completion...>;
+    using once_flag = coir::once_flag;
+    template <class... Args> static void call_once(once_flag& flag, Args&&... args)
+    {
+        coir::call_once(flag, std::forward<Args>(args)...);
+    }
 };
 
 // ---- what runs them -------------------------------------------------------------------------------------------------
@@ -79,8 +107,11 @@ struct in_fibers {
 
     template <class Body> static void run(Body&& body) { coir::testing::run(std::forward<Body>(body)); }
     static void yield() { coir::this_fiber::yield(); }
-    /// Time passes only when everybody else waits.
-    static void let_others_run() { coir::this_fiber::sleep_for(std::chrono::nanoseconds{1}); }
+    static void let_others_run()
+    {
+        for (int i = 0; i < 20; ++i)
+            coir::this_fiber::yield();
+    }
 };
 
 struct on_hubs : on_threads {

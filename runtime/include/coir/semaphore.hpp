@@ -30,7 +30,7 @@ public:
     }
 
 protected:
-    explicit semaphore_base(std::ptrdiff_t count) noexcept : count_{count} {}
+    explicit constexpr semaphore_base(std::ptrdiff_t count) noexcept : count_{count} {}
 
 private:
     bool acquire_before(clock::time_point deadline);
@@ -47,7 +47,7 @@ private:
 template <std::ptrdiff_t LeastMaxValue = std::numeric_limits<std::ptrdiff_t>::max()>
 class counting_semaphore : public semaphore_base {
 public:
-    explicit counting_semaphore(std::ptrdiff_t count) noexcept : semaphore_base{count} {}
+    explicit constexpr counting_semaphore(std::ptrdiff_t count) noexcept : semaphore_base{count} {}
     static constexpr std::ptrdiff_t max() noexcept { return LeastMaxValue; }
 };
 
