@@ -55,11 +55,14 @@ void scheduler::after_fork_in_child() noexcept
     ready_ = {};
     timers_.clear();
 
-    // The other fibers never run again, and their stacks stay as they are. For who joins them they have ended.
+    // The other fibers never run again, and their stacks stay as they are. For who joins them they have ended; and who
+    // wakes somebody from a queue that they wait in must pass them over.
     for (auto* fiber = all_.first(); fiber; fiber = all_.next(*fiber)) {
         if (fiber == current_fiber)
             continue;
         fiber->joinable_ended = true;
+        if (fiber->parked)
+            fiber->parked->claim();
         if (auto* owner = std::exchange(fiber->group, nullptr))
             owner->vanished(*fiber);
     }
