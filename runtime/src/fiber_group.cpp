@@ -45,13 +45,14 @@ void fiber_group::unlink(fiber_state& member) noexcept
 void fiber_group::add(fiber_state& member) noexcept
 {
     wait_queue::guard held{lock_};
+    const bool too_late = cancelled_;
     member.group = this;
-    member.cancelled_by_group = cancelled_;
+    member.cancelled_by_group = too_late;
     append(member);
     ++size_;
     held.unlock();
-    if (member.cancelled_by_group)
-        member.request_cancel(); // nobody else sees it yet
+    if (too_late)
+        member.request_cancel();
 }
 
 void fiber_group::ended(fiber_state& member, std::exception_ptr failure) noexcept

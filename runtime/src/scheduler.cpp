@@ -117,6 +117,8 @@ void scheduler::run()
         ~mark() { current_scheduler = nullptr; }
     } const running{this};
     const overflow_report overflows;
+    context loop;
+    loop_ = &loop;
     globals_ = thread_globals::of_this_thread();
 
     for (;;) {
@@ -126,7 +128,7 @@ void scheduler::run()
         take_unstarted();
         if (!ready_.empty()) {
             switches_left_ = turn_length;
-            switch_to(loop_, next());
+            switch_to(loop, next());
             if (!ready_.empty())
                 driver_.poll();
             continue;
@@ -161,7 +163,7 @@ void scheduler::leave(fiber_state& ended) noexcept
     ended.ended = true;
     ended_ = &ended;
     current_fiber = next();
-    ended.stack.leave_for(current_fiber ? current_fiber->stack : loop_);
+    ended.stack.leave_for(current_fiber ? current_fiber->stack : *loop_);
 }
 
 // ---- from other threads ---------------------------------------------------------------------------------------------

@@ -116,8 +116,8 @@ private:
     driver& driver_;
     hub_group& group_;
     std::size_t index_;
-    stack_pool& stacks_; ///< deletes itself when the last stack is back
-    context loop_;
+    stack_pool& stacks_;      ///< deletes itself when the last stack is back
+    context* loop_ = nullptr; ///< on the stack of `run`, because each run may be on another thread
     thread_globals globals_{};
     intrusive_queue<fiber_state, &fiber_state::next_ready> ready_;
     int switches_left_ = 0;
@@ -159,7 +159,7 @@ inline void scheduler::release_ended() noexcept
 inline void scheduler::switch_to(context& from, fiber_state* next) noexcept
 {
     auto* const self = std::exchange(current_fiber, next);
-    from.switch_to(next ? next->stack : loop_, globals_);
+    from.switch_to(next ? next->stack : *loop_, globals_);
     current_fiber = self;
     release_ended();
 }

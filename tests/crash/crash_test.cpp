@@ -3,6 +3,8 @@
 // directory that COIR_CRASH_PROGRAMS names, by default the one of this binary.
 #include <doctest/doctest.h>
 
+#include "sanitized.hpp"
+
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -15,18 +17,6 @@
 #include <filesystem>
 #include <string>
 #include <vector>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool sanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr bool sanitized = true;
-#else
-constexpr bool sanitized = false;
-#endif
-#else
-constexpr bool sanitized = false;
-#endif
 
 namespace {
 
@@ -99,7 +89,7 @@ TEST_SUITE_BEGIN("crash");
 TEST_CASE("a stack overflow hits the guard page and names the fiber") {
     const auto [status, words] = run("stack_overflow");
     CAPTURE(words);
-    if (sanitized) {
+    if (support::sanitized) {
         CHECK(WIFEXITED(status)); // the sanitizer has a handler of its own
         CHECK(WEXITSTATUS(status) != 0);
         CHECK((words.find("stack-overflow") != std::string::npos || words.find("SEGV") != std::string::npos));

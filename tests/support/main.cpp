@@ -4,6 +4,7 @@
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
+#include "sanitized.hpp"
 #include "seed.hpp"
 
 #include <coir/inspect.hpp>
@@ -38,25 +39,13 @@ namespace {
 
 using std::chrono::steady_clock;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool sanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr bool sanitized = true;
-#else
-constexpr bool sanitized = false;
-#endif
-#else
-constexpr bool sanitized = false;
-#endif
-
 /// How long one test case may take. COIR_TEST_TIMEOUT in the environment, in seconds, overrides it.
 std::chrono::duration<double> limit()
 {
     if (const char* text = std::getenv("COIR_TEST_TIMEOUT"))
         if (const double seconds = std::strtod(text, nullptr); seconds > 0)
             return std::chrono::duration<double>{seconds};
-    return std::chrono::seconds{sanitized || RUNNING_ON_VALGRIND ? 240 : 60};
+    return std::chrono::seconds{support::sanitized || RUNNING_ON_VALGRIND ? 240 : 60};
 }
 
 /// Calls `visit(number)` for the entries of a directory of /proc whose names are numbers.
