@@ -376,6 +376,15 @@ class Others(unittest.TestCase):
                 result = run(name)
                 self.assertEqual((result.returncode, result.stdout, result.stderr), (0, expected, ""))
 
+    def test_guide(self):
+        """the programs of the guide print what it says"""
+        for name, expected in [
+            ("hubs", "25188 primes\n3 visitors\nstill there: stubborn, waits for event\n"),
+        ]:
+            with self.subTest(name):
+                result = run(name)
+                self.assertEqual((result.returncode, result.stdout, result.stderr), (0, expected, ""))
+
     def test_two_pages(self):
         """the tutorial's pages are fetched at once, in any order"""
         result = run("03_two_pages", servers.good + "/1000/a", servers.good + "/2000/b", servers.refused)
