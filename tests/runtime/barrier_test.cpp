@@ -161,6 +161,33 @@ TEST_CASE("who is cancelled or cut off while waiting has arrived, and the others
     });
 }
 
+TEST_CASE("a token is good for another wait when the first was cut off, and so one can leave in order") {
+    testing::run([] {
+        int phases = 0;
+        barrier step{2, [&]() noexcept { ++phases; }};
+        fiber leaves{[&] {
+            auto token = step.arrive();
+            try {
+                step.wait(std::move(token));
+            } catch (const cancelled&) {
+                const shield in_order;
+                step.wait(std::move(token)); // NOLINT(bugprone-use-after-move): it has not been used up
+                CHECK(phases == 1);
+                step.arrive_and_drop();
+                throw;
+            }
+        }};
+        this_fiber::yield();
+        leaves.cancel();
+        this_fiber::sleep_for(1s);
+        CHECK(phases == 0);
+        for (int phase = 1; phase <= 3; ++phase) {
+            step.arrive_and_wait();
+            CHECK(phases == phase);
+        }
+    });
+}
+
 TEST_CASE("fibers of two hubs and plain threads go in step, and the completion sees all of their work") {
     constexpr int phases = 200;
     std::array<long, 6> work{}; // not atomic: each is its worker's, and in between the completion's

@@ -31,8 +31,8 @@ public:
 
     static constexpr std::ptrdiff_t max() noexcept { return std::numeric_limits<std::ptrdiff_t>::max(); }
 
-    /// Suspends until the phase of the token is complete. Throws `cancelled`, `timed_out` if it has to wait; the
-    /// arrival stays counted, so the others go on without the caller.
+    /// Suspends until the phase of the token is complete. Throws `cancelled`, `timed_out` if it has to wait. Then the
+    /// arrival stays counted, so the others go on without the caller, and the token is good for another wait.
     void wait(arrival_token&& arrival) const;
 
 protected:
@@ -61,8 +61,8 @@ struct no_completion {
 /// std::barrier for fibers, hubs and plain threads: in each phase everybody waits until all have arrived.
 ///
 /// The last to arrive calls the completion function, behind a `shield`, before anyone goes on; so arriving suspends if
-/// that does. Cancellation takes back nothing: who was cancelled while waiting has arrived in this phase, and must
-/// still arrive or drop in the next.
+/// that does. Cancellation takes back nothing: who was cancelled while waiting has arrived in this phase, and is
+/// expected in the next, which must not be before this one is complete. To leave for good: wait, then arrive_and_drop.
 ///
 ///     coir::barrier step{4, [&]() noexcept { std::swap(now, next); }};
 ///     for (int i = 0; i < 100; ++i) {
