@@ -380,6 +380,9 @@ class Others(unittest.TestCase):
         """the programs of the guide print what it says"""
         for name, expected in [
             ("hubs", "25188 primes\n3 visitors\nstill there: stubborn, waits for event\n"),
+            ("waiting", "3 fetches, the sum is 14\n"),
+            ("locks", "tea, milk and tea: 7\n3 parts are ready\nafter 100 steps the bar holds 100\n"
+                      "the jobs come to 10\nthe cache is busy\n"),
         ]:
             with self.subTest(name):
                 result = run(name)
