@@ -74,6 +74,17 @@ context::context(stack_memory memory, std::byte* top, void (*entry)(void*) noexc
 #endif
 }
 
+context::context(stand_in_for original) noexcept
+    : memory_{original.described.memory_}, sanitizer_fiber_{original.described.sanitizer_fiber_}
+{
+}
+
+void context::describe(const context& active) noexcept
+{
+    memory_ = active.memory_;
+    sanitizer_fiber_ = active.sanitizer_fiber_;
+}
+
 context::~context()
 {
 #if COIR_TSAN

@@ -39,6 +39,16 @@ public:
     context& operator=(const context&) = delete;
     ~context();
 
+    /// For who leaves `described`'s stack for a while by other ways than the scheduler's, and will come back to it.
+    struct stand_in_for {
+        const context& described;
+    };
+    explicit context(stand_in_for original) noexcept;
+
+    /// From now on this stands for another stack: the one that runs, or is about to.
+    void describe(const context& active) noexcept;
+    const stack_memory& memory() const noexcept { return memory_; }
+
     /// Stores the running execution in `*this` and continues `next`. Returns when somebody switches back.
     void switch_to(context& next, const thread_globals& globals) noexcept;
     /// As switch_to, but nobody will switch back.

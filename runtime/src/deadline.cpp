@@ -9,15 +9,12 @@ namespace coir {
 
 void wait_scope::enter() noexcept
 {
-    entered_ = current_fiber != nullptr;
-    if (entered_)
-        outer_ = std::exchange(current_fiber->scope, this);
+    outer_ = std::exchange(surroundings::of_caller().scope, this);
 }
 
 void wait_scope::leave() noexcept
 {
-    if (entered_)
-        current_fiber->scope = outer_;
+    surroundings::of_caller().scope = outer_;
 }
 
 } // namespace coir

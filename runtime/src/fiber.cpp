@@ -188,14 +188,12 @@ void check_cancelled()
 
 no_suspend::no_suspend() noexcept
 {
-    if (current_fiber)
-        ++current_fiber->must_not_suspend;
+    ++surroundings::of_caller().must_not_suspend;
 }
 
 no_suspend::~no_suspend()
 {
-    if (current_fiber)
-        --current_fiber->must_not_suspend;
+    --surroundings::of_caller().must_not_suspend;
 }
 
 } // namespace coir

@@ -3,6 +3,7 @@
 
 #include "scheduler.hpp"
 #include "stack_pool.hpp"
+#include "stack_top.hpp"
 
 #include <coir/fiber_group.hpp>
 
@@ -10,7 +11,6 @@
 #include <cstdio>
 #include <mutex>
 #include <new>
-#include <stdexcept>
 
 namespace coir {
 
@@ -22,32 +22,15 @@ std::uint64_t new_id() noexcept
     return last.fetch_add(1, std::memory_order_relaxed) + 1;
 }
 
-std::byte* align_down(std::byte* address, std::size_t alignment) noexcept
-{
-    return address - reinterpret_cast<std::uintptr_t>(address) % alignment;
-}
-
 } // namespace
 
 fiber_state* fiber_state::create(stack_pool& pool, const fiber_options& options, const fiber_entry& entry,
                                  void* callable)
 {
-    const auto memory = pool.allocate(options.stack_size ? options.stack_size : default_stack_size());
-    std::byte* state =
-        align_down(memory.top() - stack_pool::colour(memory) - sizeof(fiber_state), alignof(fiber_state));
-    if (entry.size + entry.alignment > memory.size / 2) {
-        pool.release(memory);
-        throw std::length_error{"coir::fiber: the callable takes more than half of the stack"};
-    }
-    std::byte* place = align_down(state - entry.size, entry.alignment);
-    try {
-        entry.move(callable, place);
-    } catch (...) {
-        pool.release(memory);
-        throw;
-    }
-    auto* result = ::new (state) fiber_state{pool, memory, align_down(place, 16), options, entry};
-    result->callable_ = place;
+    const auto top =
+        stack_top::make(pool, options.stack_size, sizeof(fiber_state), alignof(fiber_state), entry, callable);
+    auto* result = ::new (top.block) fiber_state{pool, top.memory, top.frames, options, entry};
+    result->callable_ = top.callable;
     return result;
 }
 
@@ -170,8 +153,8 @@ fiber_state::wait_limits fiber_state::limits(const wait_scope* innermost) const 
 {
     wait_limits result;
     for (const auto* each = innermost; each; each = each->outer_) {
-        if (each->shields_)
-            return result;
+        if (each->kind_ == wait_scope::kind::shield)
+            return result; // nothing from outside reaches in
         result.cancelled |= each->cancelled_.load(std::memory_order_relaxed);
         result.deadline = std::min(result.deadline, each->at_);
     }

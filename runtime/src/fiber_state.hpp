@@ -43,7 +43,16 @@ struct fiber_request : hub_request {
 /// "what" of an exception, or its type's name.
 std::string describe(const std::exception_ptr& failure);
 
-class fiber_state {
+/// What surrounds the code that runs now in a fiber, or outside of fibers on a thread. A coroutine has its own, in
+/// front of that of who resumes it.
+struct surroundings {
+    wait_scope* scope = nullptr; ///< the innermost; without effect outside of fibers
+    unsigned must_not_suspend = 0;
+
+    static surroundings& of_caller() noexcept;
+};
+
+class fiber_state : public surroundings {
 public:
     /// Belongs to no hub yet: one takes it in with `settle`.
     static fiber_state* create(stack_pool& pool, const fiber_options& options, const fiber_entry& entry,
@@ -74,6 +83,8 @@ public:
     void request_interrupt() noexcept;
 
     const stack_memory& stack_bytes() const noexcept { return memory_; }
+    /// The stack that it runs on now: its own, or that of a coroutine that it has resumed.
+    const stack_memory& active_stack() const noexcept { return stack.memory(); }
     [[noreturn]] void terminate(const char* sentence) const noexcept;
 
     /// In a wait that nobody has ended yet.
@@ -86,7 +97,7 @@ public:
 
     // Used by the scheduler and by what is built beside it; only on the fiber's own hub unless said otherwise.
     const fiber_id id;
-    context stack;
+    context stack; ///< the active one; coroutines exchange what it describes
     fiber_state* next_ready = nullptr;
     list_links<fiber_state> all;
     struct sleep_timer : timer {
@@ -98,8 +109,6 @@ public:
     const wait_options* waiting = nullptr; ///< of that wait
     clock::time_point waiting_since;
     wake_cause timer_cause = wake_cause::timed_out; ///< whose deadline the timer stands for
-    wait_scope* scope = nullptr;                    ///< the innermost
-    unsigned must_not_suspend = 0;
     bool ended = false;
 
     // Posted by other threads: the first before it has a home, the second by who has claimed its parking, the third
@@ -141,5 +150,12 @@ private:
     const fiber_entry& entry_;
     std::byte* callable_ = nullptr;
 };
+
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local surroundings surroundings_of_thread;
+
+inline surroundings& surroundings::of_caller() noexcept
+{
+    return current_fiber ? *current_fiber : surroundings_of_thread;
+}
 
 } // namespace coir

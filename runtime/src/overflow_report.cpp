@@ -30,13 +30,15 @@ void print(const char* text) noexcept
 
 [[gnu::noinline]] void report(const fiber_state& fiber) noexcept
 {
+    const bool in_coroutine = fiber.active_stack().base != fiber.stack_bytes().base;
     std::array<char, 256> line{};
     std::snprintf(
         line.data(), line.size(),
-        "coir: fiber %llu%s%s%s: stack overflow; it has %zu KiB (fiber_options::stack_size, COIR_STACK_SIZE). The "
-        "innermost frames:\n",
+        "coir: fiber %llu%s%s%s: stack overflow%s; it has %zu KiB (%s::stack_size, COIR_STACK_SIZE). The innermost "
+        "frames:\n",
         static_cast<unsigned long long>(fiber.id.value), *fiber.name ? " (" : "", fiber.name, *fiber.name ? ")" : "",
-        fiber.stack_bytes().size / 1024);
+        in_coroutine ? " in a coroutine" : "", fiber.active_stack().size / 1024,
+        in_coroutine ? "coroutine_options" : "fiber_options");
     print(line.data());
     std::array<void*, 32> frames{};
     ::backtrace_symbols_fd(frames.data(), ::backtrace(frames.data(), frames.size()), STDERR_FILENO);
@@ -47,7 +49,7 @@ bool is_overflow(const fiber_state* fiber, const void* address) noexcept
     if (!fiber)
         return false;
     const auto* at = static_cast<const std::byte*>(address);
-    const auto* base = fiber->stack_bytes().base;
+    const auto* base = fiber->active_stack().base;
     return at < base && at >= base - ::sysconf(_SC_PAGESIZE);
 }
 

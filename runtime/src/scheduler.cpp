@@ -21,6 +21,8 @@ namespace coir {
 
 constinit thread_local fiber_state* current_fiber = nullptr;
 
+constinit thread_local surroundings surroundings_of_thread;
+
 constinit thread_local scheduler* current_scheduler = nullptr;
 
 scheduler::scheduler(driver& driver, hub_group& group, std::size_t index)

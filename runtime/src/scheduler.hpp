@@ -82,6 +82,7 @@ public:
     void main_ended() noexcept { main_ended_ = true; }
 
     driver& events() noexcept { return driver_; }
+    stack_pool& stacks() noexcept { return stacks_; }
     timer_queue& timers() noexcept { return timers_; }
     clock::time_point turn_time() const noexcept { return turn_time_; }
     fiber_state* first_fiber() const noexcept { return all_.first(); }

@@ -101,6 +101,24 @@ TEST_CASE("a stack overflow hits the guard page and names the fiber") {
     }
 }
 
+TEST_CASE("a stack overflow in a coroutine says so, and names the fiber") {
+    const auto [status, words] = run("coroutine_stack_overflow");
+    CAPTURE(words);
+    if (sanitized) {
+        CHECK(WIFEXITED(status));
+        CHECK(WEXITSTATUS(status) != 0);
+    } else {
+        CHECK(WIFSIGNALED(status));
+        CHECK(WTERMSIG(status) == SIGSEGV);
+        CHECK(words.find("(deep): stack overflow in a coroutine; it has 60 KiB") != std::string::npos);
+    }
+}
+
+TEST_CASE("a coroutine is not destroyed while it runs, nor does it fail unheard") {
+    aborts_with("coroutine_destroys_itself", {"coroutine: destroyed while it runs"});
+    aborts_with("coroutine_fails_at_its_end", {"coroutine: it ended with an exception while it was destroyed"});
+}
+
 TEST_CASE("a wait inside of a no_suspend names the fiber") {
     aborts_with("wait_in_no_suspend", {"fiber 2 (hasty)", "waits inside a no_suspend"});
     aborts_with("yield_in_no_suspend", {"fiber 2 (hasty)", "yields inside a no_suspend"});

@@ -4,6 +4,7 @@
 #include <coir/clock.hpp>
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <system_error>
 #include <utility>
@@ -21,19 +22,20 @@ public:
     wait_scope& operator=(const wait_scope&) = delete;
 
 protected:
-    explicit wait_scope(clock::time_point at, bool shields = false) noexcept : at_{at}, shields_{shields} {}
+    enum class kind : std::uint8_t { timeout, shield, cancel_scope };
+    explicit wait_scope(clock::time_point at, kind what = kind::timeout) noexcept : at_{at}, kind_{what} {}
     ~wait_scope() = default;
-    /// Becomes the innermost of the calling fiber, and ceases to be it.
+    /// Becomes the caller's innermost, and ceases to be it.
     void enter() noexcept;
     void leave() noexcept;
 
     clock::time_point at_;               ///< this scope's own deadline
     std::atomic<bool> cancelled_{false}; ///< what is inside shall end; set by any thread
-    bool shields_;                       ///< nothing from outside reaches in
-    bool entered_ = false;
+    kind kind_;
     wait_scope* outer_ = nullptr;
 
     friend class fiber_state;
+    friend class coroutine_state;
 };
 
 /// A deadline for every wait of the calling fiber while the object lives. Deadlines nest; the earliest counts.
@@ -78,7 +80,7 @@ public:
 /// that has to wait, such as saying goodbye to a peer; put a `timeout` inside so that it ends.
 class [[nodiscard]] shield : public wait_scope {
 public:
-    shield() noexcept : wait_scope{never, true} { enter(); }
+    shield() noexcept : wait_scope{never, kind::shield} { enter(); }
     ~shield() { leave(); }
 };
 
