@@ -132,6 +132,17 @@ TEST_CASE("a locked mutex is not destroyed") {
     aborts_with("mutex_destroyed_locked", {"mutex", "destroyed while locked"});
 }
 
+TEST_CASE("a shared_mutex is not unlocked by who does not hold it, and not destroyed while it is held") {
+    aborts_with("shared_mutex_unlocked_by_another", {"shared_mutex", "unlocked by a fiber that does not hold it"});
+    aborts_with("shared_mutex_unlocked_by_nobody", {"shared_mutex", "nobody holds it shared"});
+    aborts_with("shared_mutex_destroyed_locked", {"shared_mutex", "destroyed while locked"});
+}
+
+TEST_CASE("no more arrive at a latch or a barrier than it expects") {
+    aborts_with("latch_too_many", {"latch", "counted down by more than what is left"});
+    aborts_with("barrier_too_many", {"barrier", "more have arrived than it expects", "fiber 2"});
+}
+
 TEST_CASE("a detached fiber that fails says who it was, and of what it died") {
     aborts_with("detached_fiber_fails", {"fiber 2 (stray)", "detached", "nobody hears this"});
     aborts_with("detached_after_failure", {"fiber 2 (stray)", "detached after it had ended", "nobody hears this"});

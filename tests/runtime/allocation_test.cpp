@@ -2,19 +2,27 @@
 // A binary of its own: it puts a malloc that counts in front of libc's. operator new comes by there as well.
 #include <doctest/doctest.h>
 
+#include <coir/auto_reset_event.hpp>
+#include <coir/barrier.hpp>
 #include <coir/channel.hpp>
 #include <coir/condition_variable.hpp>
+#include <coir/condition_variable_any.hpp>
 #include <coir/deadline.hpp>
 #include <coir/event.hpp>
 #include <coir/fiber.hpp>
 #include <coir/fiber_group.hpp>
+#include <coir/latch.hpp>
 #include <coir/mutex.hpp>
+#include <coir/once.hpp>
 #include <coir/semaphore.hpp>
+#include <coir/shared_mutex.hpp>
 #include <coir/testing.hpp>
 
 #include <atomic>
 #include <cstdlib>
 #include <mutex>
+#include <shared_mutex>
+#include <stop_token>
 #include <thread>
 
 using namespace coir;
@@ -134,6 +142,40 @@ TEST_CASE("mutexes and conditions allocate nothing, contended or not") {
         };
         fiber other{play, false, 200};
         CHECK(allocations_of([&] { std::scoped_lock lock{door}; }) == 0);
+        CHECK(allocations_of([&] { play(true, 100); }) == 0);
+        other.join();
+    });
+}
+
+TEST_CASE("the other locks allocate nothing, contended or not, with a stop_token or without") {
+    testing::run([] {
+        shared_timed_mutex door;
+        condition_variable_any changed;
+        barrier step{2};
+        auto_reset_event ping;
+        std::stop_source source;
+        bool mine = true;
+        auto play = [&](bool me, int times) {
+            for (int i = 0; i < times; ++i) {
+                {
+                    std::unique_lock lock{door};
+                    changed.wait(lock, source.get_token(), [&] { return mine == me; });
+                    mine = !me;
+                    changed.notify_one();
+                }
+                {
+                    std::shared_lock lock{door, 1h};
+                    this_fiber::yield();
+                }
+                step.arrive_and_wait();
+                me ? ping.set() : ping.wait();
+                latch open{1};
+                open.arrive_and_wait();
+                once_flag flag;
+                call_once(flag, [] {});
+            }
+        };
+        fiber other{play, false, 200};
         CHECK(allocations_of([&] { play(true, 100); }) == 0);
         other.join();
     });
