@@ -8,6 +8,7 @@ namespace coir {
 template <class T, T* T::*Next> class intrusive_queue {
 public:
     bool empty() const noexcept { return first_ == nullptr; }
+    T& front() const noexcept { return *first_; }
     void push(T& last) noexcept
     {
         last.*Next = nullptr;

@@ -58,8 +58,10 @@ runtime::runtime(const runtime_options& options)
     any_runtime.store(true, std::memory_order_seq_cst);
 }
 
-runtime::runtime(std::unique_ptr<driver> driver) : hubs_{std::make_unique<hub_group>(only(std::move(driver)))}
+runtime::runtime(std::unique_ptr<driver> driver, testing::schedule* plan)
+    : hubs_{std::make_unique<hub_group>(only(std::move(driver)))}
 {
+    hubs_->at(0).follow(plan);
     any_runtime.store(true, std::memory_order_seq_cst);
 }
 

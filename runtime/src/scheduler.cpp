@@ -4,6 +4,7 @@
 #include "fork.hpp"
 #include "hub_group.hpp"
 #include "overflow_report.hpp"
+#include "testing_plan.hpp"
 
 #include <coir/fiber_group.hpp>
 #include <coir/testing.hpp>
@@ -129,8 +130,7 @@ void scheduler::run()
         wake_due();
         take_unstarted();
         if (!ready_.empty()) {
-            switches_left_ = turn_length;
-            switch_to(loop, next());
+            run_ready();
             if (!ready_.empty())
                 driver_.poll();
             continue;
@@ -149,6 +149,28 @@ void scheduler::run()
     cancelling_ = false;
     if (!deadlock_.empty())
         throw deadlock{std::exchange(deadlock_, {})};
+}
+
+void scheduler::run_ready()
+{
+    if (!plan_) {
+        switches_left_ = turn_length;
+        switch_to(*loop_, next());
+        return;
+    }
+    plan_->choose(ready_);
+    switches_left_ = 1; // back here after each
+    const auto id = ready_.front().id;
+    switch_to(*loop_, next());
+    for (auto* fiber = all_.first(); fiber; fiber = all_.next(*fiber))
+        if (fiber->id == id && fiber != all_.first()) // the first is main
+            plan_->has_run(*fiber);
+}
+
+void scheduler::follow(testing::schedule* plan)
+{
+    if (plan)
+        plan_ = std::make_unique<testing_plan>(*plan);
 }
 
 void scheduler::wait()

@@ -28,6 +28,11 @@
 namespace coir {
 
 class hub_group;
+class testing_plan;
+
+namespace testing {
+struct schedule;
+}
 
 /// The hub whose loop runs on this thread.
 [[gnu::tls_model("initial-exec")]] extern constinit thread_local scheduler* current_scheduler;
@@ -45,6 +50,8 @@ public:
     hub_group& group() const noexcept { return group_; }
     std::size_t index() const noexcept { return index_; }
 
+    /// Before `run`.
+    void follow(testing::schedule* plan);
     void run();
 
     // Any thread:
@@ -102,6 +109,7 @@ private:
 
     fiber_state* next() noexcept;
     void switch_to(context& from, fiber_state* next) noexcept;
+    void run_ready();
     void on_deadlock();
     void wait();
     void take_requests() noexcept;
@@ -114,6 +122,7 @@ private:
 
     class posting;
 
+    std::unique_ptr<testing_plan> plan_; ///< null but in tests
     driver& driver_;
     hub_group& group_;
     std::size_t index_;

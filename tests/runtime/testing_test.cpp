@@ -11,6 +11,7 @@
 #include <coir/testing.hpp>
 
 #include <mutex>
+#include <set>
 #include <string>
 
 using namespace coir;
@@ -187,6 +188,62 @@ TEST_CASE("a sequencer lets one fiber pass several steps") {
 TEST_CASE("who waits for a step that never comes is a deadlock") {
     testing::sequencer order;
     CHECK(mentions(deadlock_of([&] { order.at(1); }), "sequencer"));
+}
+
+// ---- schedules ------------------------------------------------------------------------------------------------------
+
+namespace {
+
+std::string order_under(std::uint64_t seed)
+{
+    std::string log;
+    testing::schedule plan{.seed = seed};
+    testing::run(plan, [&] {
+        fiber_group group;
+        for (char letter : {'a', 'b', 'c', 'd'})
+            group.spawn([&, letter] {
+                log += letter;
+                this_fiber::yield();
+                log += letter;
+            });
+        group.join();
+    });
+    return log;
+}
+
+} // namespace
+
+TEST_CASE("a schedule runs the same fibers in another order for another seed, and in the same for the same") {
+    std::set<std::string> orders;
+    for (std::uint64_t seed = 0; seed < 20; ++seed) {
+        const auto order = order_under(seed);
+        CHECK(order.size() == 8);
+        CHECK(order_under(seed) == order);
+        orders.insert(order);
+    }
+    CHECK(orders.size() > 10);
+}
+
+TEST_CASE("cancel_each_wait cancels each wait of each fiber once, and main's never") {
+    std::multiset<std::string> cut_off;
+    const auto waits = testing::cancel_each_wait(7, [&] {
+        fiber_group group;
+        for (char letter : {'a', 'b', 'c'})
+            group.spawn([&, letter] {
+                int done = 0;
+                try {
+                    for (; done < 2; ++done)
+                        this_fiber::sleep_for(1s);
+                } catch (const cancelled&) {
+                    cut_off.insert(letter + std::to_string(done));
+                    throw;
+                }
+            });
+        this_fiber::sleep_for(1h);
+        group.join();
+    });
+    CHECK(waits == 6);
+    CHECK(cut_off == std::multiset<std::string>{"a0", "a1", "b0", "b1", "c0", "c1"});
 }
 
 TEST_SUITE_END();

@@ -16,6 +16,10 @@ namespace coir {
 
 class hub_group;
 
+namespace testing {
+struct schedule;
+}
+
 /// The processors that this process may use (sched_getaffinity(2)). COIR_HUBS in the environment overrides it.
 std::size_t default_hub_count() noexcept;
 
@@ -46,8 +50,8 @@ class runtime {
 public:
     /// Hubs with the Asio driver: an io_context each.
     explicit runtime(const runtime_options& options = {});
-    /// One hub.
-    explicit runtime(std::unique_ptr<driver> driver);
+    /// One hub. With a plan (testing.hpp), which must outlive it, that says who runs next.
+    explicit runtime(std::unique_ptr<driver> driver, testing::schedule* plan = nullptr);
     runtime(const runtime&) = delete;
     runtime& operator=(const runtime&) = delete;
     /// Cancels the fibers that are left and waits until they have ended. Not from one of them.
