@@ -114,7 +114,9 @@ wake_cause wait_queue::wait(guard& held, const wait_options& options) noexcept
 
 void wait_queue::notify_all(guard& held) noexcept
 {
-    notify_if(held, [](const waiter&) { return true; });
+    auto taken = take_all(held);
+    held.unlock();
+    taken.wake();
 }
 
 // ---- without a queue ------------------------------------------------------------------------------------------------

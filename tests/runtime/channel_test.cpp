@@ -122,9 +122,9 @@ TEST_CASE("try_send moves from the value only if it was sent, and try_receive ne
         channel<std::unique_ptr<int>> pointers{1};
         auto first = std::make_unique<int>(1);
         auto second = std::make_unique<int>(2);
-        CHECK(pointers.try_send(first));
+        CHECK(pointers.try_send(std::move(first)));
         CHECK(!first);
-        CHECK(!pointers.try_send(second));
+        CHECK(!pointers.try_send(std::move(second)));
         CHECK(second);
         CHECK(**pointers.try_receive() == 1);
         CHECK(!pointers.try_receive());
@@ -165,6 +165,74 @@ TEST_CASE("send_for gives up at its deadline, and the value was not sent") {
             while (numbers.try_receive()) {}
             CHECK(!numbers.receive_for(1s));
         }
+    });
+}
+
+TEST_CASE("send_until and receive_until give up at their instant") {
+    testing::run([] {
+        channel<int> numbers{1};
+        const auto start = clock::now();
+        CHECK(!numbers.receive_until(start + 1h));
+        CHECK(clock::now() - start == 1h);
+        CHECK(numbers.send_until(1, start));
+        CHECK(!numbers.send_until(2, start + 2h));
+        CHECK(clock::now() - start == 2h);
+        CHECK(numbers.receive_until(start) == 1);
+    });
+}
+
+TEST_CASE("a receiver that got nothing is told whether the channel is closed") {
+    testing::run([] {
+        channel<int> numbers{1};
+        CHECK(!numbers.receive_for(1s).is_closed());
+        CHECK(!numbers.try_receive().is_closed());
+        fiber closer{[&] {
+            this_fiber::sleep_for(1s);
+            numbers.close();
+        }};
+        const auto received = numbers.receive_for(1h);
+        CHECK(!received);
+        CHECK(received.is_closed());
+        CHECK(numbers.receive_for(1h).is_closed());
+        CHECK(numbers.try_receive().is_closed());
+    });
+}
+
+TEST_CASE("a value that was not sent is still the sender's") {
+    testing::run([] {
+        channel<std::unique_ptr<int>> pointers;
+        auto value = std::make_unique<int>(1);
+        CHECK(!pointers.send_for(std::move(value), 1s));
+        REQUIRE(value);
+        CHECK(!pointers.send_until(std::move(value), clock::now() + 1s));
+        REQUIRE(value);
+        fiber unlucky{[&] { CHECK_THROWS_AS(pointers.send(std::move(value)), cancelled); }};
+        this_fiber::yield();
+        unlucky.cancel();
+        unlucky.join();
+        REQUIRE(value);
+        pointers.close();
+        CHECK_THROWS_AS(pointers.send(std::move(value)), channel_closed);
+        CHECK(value);
+    });
+}
+
+TEST_CASE("an unbounded channel takes every value at once, and keeps their order while it grows") {
+    testing::run([] {
+        channel<std::unique_ptr<int>> numbers{unbounded};
+        CHECK(numbers.capacity() == unbounded);
+        const no_suspend here;
+        int next = 0;
+        for (int i = 0; i < 1000; ++i) {
+            numbers.send(std::make_unique<int>(i));
+            if (i % 3 == 0) // so that it grows with its first value anywhere in the ring
+                CHECK(**numbers.receive() == next++);
+        }
+        CHECK(numbers.try_send(std::make_unique<int>(1000)));
+        while (auto value = numbers.try_receive())
+            CHECK(**value == next++);
+        CHECK(next == 1001);
+        numbers.send(nullptr);
     });
 }
 
@@ -381,7 +449,7 @@ TEST_CASE("many senders and receivers pass every value exactly once, each sender
 }
 
 TEST_CASE("a plain thread and two hubs pass every value through a channel exactly once") {
-    for (std::size_t capacity : {0U, 3U}) {
+    for (std::size_t capacity : {std::size_t{0}, std::size_t{3}, unbounded}) {
         constexpr int each = 1500;
         channel<int> values{capacity};
         std::vector<std::atomic<int>> seen(3 * each);

@@ -146,6 +146,7 @@ TEST_CASE("one wait may stand in several queues, and the first notification take
     testing::run([] {
         place left;
         place right;
+        int taken = -1;
         auto wait_for_either = [&] {
             parking self;
             numbered in_left{self, 1};
@@ -159,6 +160,7 @@ TEST_CASE("one wait may stand in several queues, and the first notification take
                 right.queue.push(held, in_right);
             }
             const auto cause = self.park({.reason = {"either"}, .deadline = clock::now() + 1s});
+            taken = self.taken() ? static_cast<const numbered*>(self.taken())->number : 0;
             {
                 wait_queue::guard held{left.lock};
                 left.queue.remove(held, in_left);
@@ -176,10 +178,12 @@ TEST_CASE("one wait may stand in several queues, and the first notification take
             CHECK(notified->notify_one());
             CHECK(!late->notify_one()); // it has been taken
             other.join();
+            CHECK(taken == (notified == &left ? 1 : 2));
             CHECK(left.empty());
             CHECK(right.empty());
         }
         CHECK(wait_for_either() == wake_cause::timed_out);
+        CHECK(taken == 0);
         CHECK(left.empty());
         CHECK(right.empty());
     });

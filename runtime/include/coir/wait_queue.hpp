@@ -22,6 +22,7 @@
 namespace coir {
 
 class fiber_state;
+class waiter;
 class wait_queue;
 
 [[gnu::tls_model("initial-exec")]] extern constinit thread_local fiber_state* current_fiber; // see fiber.hpp
@@ -59,6 +60,16 @@ public:
 
     /// Any thread: true for the first to call it, who then must `wake`.
     bool claim() noexcept { return !claimed_.exchange(true, std::memory_order_acq_rel); }
+    /// The same for a notifier, through one of the waiter's places.
+    bool claim(waiter& through) noexcept
+    {
+        if (!claim())
+            return false;
+        taken_ = &through;
+        return true;
+    }
+    /// After `park`: the place through which it was notified; null if something else ended it.
+    const waiter* taken() const noexcept { return taken_; }
     /// Somebody has ended the wait, even if the fiber has not run since.
     bool claimed() const noexcept { return claimed_.load(std::memory_order_relaxed); }
     /// Any thread, after `claim`. Never suspends.
@@ -71,12 +82,16 @@ private:
     std::atomic<std::uint32_t> woken_{0};
     std::atomic<bool> claimed_{false};
     wake_cause cause_ = wake_cause::notified;
+    waiter* taken_ = nullptr;
 };
 
 /// A place in one queue. Derive from it to carry what a notifier hands over.
 class waiter {
 public:
     explicit waiter(parking& owner) noexcept : parking_{&owner} {}
+    /// For a wait that begins later: `belong_to` before it is queued.
+    waiter() noexcept = default;
+    void belong_to(parking& owner) noexcept { parking_ = &owner; }
     waiter(const waiter&) = delete;
     waiter& operator=(const waiter&) = delete;
 
@@ -86,7 +101,7 @@ public:
 private:
     friend class wait_queue;
     friend class wake_list;
-    parking* parking_;
+    parking* parking_ = nullptr;
     waiter* next_ = nullptr;
     waiter* previous_ = nullptr;
     bool queued_ = false;
@@ -139,7 +154,9 @@ public:
     template <class Accept>
     std::size_t notify_if(guard& held, Accept&& accept, std::size_t most = static_cast<std::size_t>(-1));
     /// The same in two steps, for who has something to put right in between: wake the list after releasing the lock.
-    template <class Accept> wake_list take_if(const guard&, Accept&& accept, std::size_t most);
+    template <class Accept>
+    wake_list take_if(const guard&, Accept&& accept, std::size_t most = static_cast<std::size_t>(-1));
+    wake_list take_all(const guard& held) noexcept;
 
 private:
     void unlink(waiter& member) noexcept;
@@ -184,7 +201,7 @@ inline waiter* wait_queue::pop(const guard&) noexcept
     while (first_) {
         auto* candidate = first_;
         unlink(*candidate);
-        if (candidate->parking_->claim())
+        if (candidate->parking_->claim(*candidate))
             return candidate;
     }
     return nullptr;
@@ -223,7 +240,7 @@ template <class Accept> waiter* wait_queue::pop_if(const guard&, Accept&& accept
         auto* next = candidate->next_;
         if (accept(*candidate)) {
             unlink(*candidate);
-            if (candidate->parking_->claim())
+            if (candidate->parking_->claim(*candidate))
                 return candidate;
         }
         candidate = next;
@@ -238,12 +255,17 @@ template <class Accept> wake_list wait_queue::take_if(const guard&, Accept&& acc
         auto* following = candidate->next_;
         if (accept(*candidate)) {
             unlink(*candidate);
-            if (candidate->parking_->claim())
+            if (candidate->parking_->claim(*candidate))
                 taken.add(*candidate);
         }
         candidate = following;
     }
     return taken;
+}
+
+inline wake_list wait_queue::take_all(const guard& held) noexcept
+{
+    return take_if(held, [](const waiter&) { return true; });
 }
 
 template <class Accept> std::size_t wait_queue::notify_if(guard& held, Accept&& accept, std::size_t most)
