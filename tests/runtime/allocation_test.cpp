@@ -14,6 +14,9 @@
 #include <coir/latch.hpp>
 #include <coir/mutex.hpp>
 #include <coir/once.hpp>
+#include <coir/priority_channel.hpp>
+#include <coir/promise.hpp>
+#include <coir/select.hpp>
 #include <coir/semaphore.hpp>
 #include <coir/shared_mutex.hpp>
 #include <coir/testing.hpp>
@@ -21,9 +24,11 @@
 #include <atomic>
 #include <cstdlib>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <stop_token>
 #include <thread>
+#include <vector>
 
 using namespace coir;
 using namespace std::chrono_literals;
@@ -200,6 +205,78 @@ TEST_CASE("sending and receiving allocate nothing, buffered or handed over") {
                   for (int i = 0; i < 100; ++i)
                       hand_over.receive();
               }) == 0);
+    });
+}
+
+TEST_CASE("a channel that may grow allocates nothing once it has the room") {
+    testing::run([] {
+        channel<int> numbers{unbounded};
+        priority_channel<int> sorted;
+        CHECK(allocations_of([&] {
+                  for (int i = 0; i < 100; ++i) {
+                      numbers.send(i);
+                      sorted.send(i);
+                  }
+                  for (int i = 0; i < 100; ++i) {
+                      numbers.receive();
+                      sorted.receive();
+                  }
+              }) == 0);
+    });
+}
+
+TEST_CASE("selecting allocates nothing, whether it has to wait or not") {
+    testing::run([] {
+        channel<int> there;
+        channel<int> back{1};
+        event never_set;
+        fiber other{[&] {
+            for (const int value : there)
+                select(on_send(back, int{value}, [] {}), on_set(never_set, [] {}));
+        }};
+        int sum = 0;
+        auto add = [&](std::optional<int> value) { sum += *value; };
+        CHECK(allocations_of([&] {
+                  for (int i = 0; i < 100; ++i) {
+                      select(on_send(there, int{i}, [] {}), on_receive(back, add));
+                      select(on_receive(back, add), on_timeout(1h, [] {}), on_set(never_set, [] {}));
+                  }
+              }) == 0);
+        CHECK(sum > 0);
+
+        std::vector<receive_case<int>> cases;
+        cases.emplace_back(back);
+        cases.emplace_back(there);
+        CHECK(allocations_of([&] {
+                  CHECK(try_select(cases) == cases.end());
+                  CHECK(select_for(1s, cases) == cases.end());
+              }) == 0);
+        there.close();
+    });
+}
+
+TEST_CASE("waiting for a future allocates nothing") {
+    testing::run([] {
+        binary_semaphore ask{0};
+        std::optional<promise<int>> answer;
+        fiber thinker{[&] {
+            for (;;) {
+                ask.acquire();
+                answer->set_value(1);
+            }
+        }};
+        for (int round = 0; round < 2; ++round) {
+            answer.emplace();
+            auto result = answer->get_future();
+            const long before = allocations.load();
+            ask.release();
+            const int value = result.get();
+            const long after = allocations.load();
+            CHECK(value == 1);
+            if (round == 1)
+                CHECK(after == before);
+        }
+        thinker.cancel();
     });
 }
 

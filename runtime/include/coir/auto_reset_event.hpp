@@ -35,6 +35,7 @@ public:
     }
 
 private:
+    friend class auto_reset_event_case; // select_cases.hpp
     bool wait_before(clock::time_point deadline);
 
     spin_lock guard_;

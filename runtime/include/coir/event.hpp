@@ -33,6 +33,7 @@ public:
     }
 
 private:
+    friend class event_case; // select_cases.hpp
     bool wait_before(clock::time_point deadline);
 
     spin_lock guard_;

@@ -108,6 +108,7 @@ public:
 
 private:
     friend class fiber_group;
+    friend class ended_case; // select_cases.hpp
     bool join_before(clock::time_point deadline);
 
     fiber_state* state_ = nullptr;

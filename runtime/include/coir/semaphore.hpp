@@ -33,6 +33,7 @@ protected:
     explicit constexpr semaphore_base(std::ptrdiff_t count) noexcept : count_{count} {}
 
 private:
+    friend class acquire_case; // select_cases.hpp
     bool acquire_before(clock::time_point deadline);
 
     spin_lock guard_;
