@@ -383,6 +383,8 @@ class Others(unittest.TestCase):
             ("waiting", "3 fetches, the sum is 14\n"),
             ("locks", "tea, milk and tea: 7\n3 parts are ready\nafter 100 steps the bar holds 100\n"
                       "the jobs come to 10\nthe cache is busy\n"),
+            ("values", "the sum is 15\nhello from a thread\nthe nearest answers after 1 ms\nreceived 6 in all\n"
+                       "the squares make 14\nsource 2 has 7\nthe most urgent is 9\n2 jobs are done\n"),
         ]:
             with self.subTest(name):
                 result = run(name)
