@@ -18,6 +18,7 @@
 // A test may state only what the standard guarantees: what has not happened may be checked at any time
 // (after `World::let_others_run()`, which makes a violation likely to show), what has happened only after a join or
 // whatever else orders it. Outside of the main thread use CHECK, not REQUIRE, which throws.
+#include <coir/async.hpp>
 #include <coir/barrier.hpp>
 #include <coir/condition_variable.hpp>
 #include <coir/condition_variable_any.hpp>
@@ -25,6 +26,8 @@
 #include <coir/latch.hpp>
 #include <coir/mutex.hpp>
 #include <coir/once.hpp>
+#include <coir/packaged_task.hpp>
+#include <coir/promise.hpp>
 #include <coir/recursive_mutex.hpp>
 #include <coir/runtime.hpp>
 #include <coir/semaphore.hpp>
@@ -35,6 +38,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <functional>
+#include <future>
 #include <latch>
 #include <mutex>
 #include <semaphore>
@@ -66,6 +70,11 @@ struct std_types {
     {
         std::call_once(flag, std::forward<Args>(args)...);
     }
+    template <class T> using promise = std::promise<T>;
+    template <class T> using future = std::future<T>;
+    template <class T> using shared_future = std::shared_future<T>;
+    template <class Signature> using packaged_task = std::packaged_task<Signature>;
+    template <class... Args> static auto async(Args&&... args) { return std::async(std::forward<Args>(args)...); }
 };
 
 struct coir_types {
@@ -86,6 +95,11 @@ struct coir_types {
     {
         coir::call_once(flag, std::forward<Args>(args)...);
     }
+    template <class T> using promise = coir::promise<T>;
+    template <class T> using future = coir::future<T>;
+    template <class T> using shared_future = coir::shared_future<T>;
+    template <class Signature> using packaged_task = coir::packaged_task<Signature>;
+    template <class... Args> static auto async(Args&&... args) { return coir::async(std::forward<Args>(args)...); }
 };
 
 // ---- what runs them -------------------------------------------------------------------------------------------------
