@@ -96,13 +96,13 @@ public:
         std::size_t chosen = no_case;
         for (std::size_t i = 0; i < cases_.size(); ++i) {
             auto* const each = cases_[i];
-            if (each->guard_ && each->place_ == self.taken()) {
+            const bool mine =
+                each->guard_ ? each->place_ == self.taken() : each == first_timer && cause == wake_cause::timed_out;
+            if (mine) {
                 chosen = i; // what it waited for may be gone by now
             } else if (each->guard_) {
                 const wait_queue::guard held{*each->guard_};
                 each->queue_->remove(held, *each->place_);
-            } else if (cause == wake_cause::timed_out && each == first_timer) {
-                chosen = i;
             }
         }
         throw_if_interrupted(cause);

@@ -34,6 +34,7 @@ class future_state_base {
 public:
     future_state_base(const future_state_base&) = delete;
     future_state_base& operator=(const future_state_base&) = delete;
+    virtual ~future_state_base();
 
     void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
     void release() noexcept;
@@ -66,7 +67,6 @@ public:
 protected:
     enum class kind : std::uint8_t { promised, deferred };
     explicit future_state_base(kind what = kind::promised) noexcept : deferred_{what == kind::deferred} {}
-    virtual ~future_state_base();
 
 private:
     friend class ready_case;
