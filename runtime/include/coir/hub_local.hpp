@@ -41,6 +41,8 @@ public:
         slot_.set(std::move(made));
         return result;
     }
+    /// Null if this hub's has not been made yet.
+    T* find() const noexcept { return static_cast<T*>(slot_.get()); }
 
 private:
     hub_slot slot_;
