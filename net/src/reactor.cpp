@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <limits>
+#include <stdexcept>
 #include <system_error>
 #include <utility>
 
@@ -31,12 +32,32 @@ int make_epoll()
     return descriptor;
 }
 
-/// A forked child shares the parent's epoll instances, and what it removes from them is lost to the parent. So it
-/// forgets them: nobody watches anything there yet.
-void forget_in_children()
+const hub_local<reactor>& reactors()
 {
-    static const int registered =
-        ::pthread_atfork(nullptr, nullptr, [] { fd_table::instance().start_over_in_child(); });
+    static const hub_local<reactor> all;
+    return all;
+}
+
+/// The hub that called fork, if it has a reactor.
+reactor* survivor() noexcept
+{
+    try {
+        this_hub_io_context(); // throws where there is no hub, or one without I/O
+        return reactors().find();
+    } catch (const std::logic_error&) {
+        return nullptr;
+    }
+}
+
+/// A forked child shares the parent's epoll instances, and what it removes from them is lost to the parent. So it
+/// forgets them, nobody watches anything there yet, and the one hub that goes on makes an instance of its own.
+void start_over_in_children()
+{
+    static const int registered = ::pthread_atfork(nullptr, nullptr, [] {
+        fd_table::instance().start_over_in_child();
+        if (auto* here = survivor())
+            here->start_over_in_child();
+    });
     static_cast<void>(registered);
 }
 
@@ -44,7 +65,7 @@ void forget_in_children()
 
 reactor::reactor() : epoll_{this_hub_io_context(), make_epoll()}, process_{::getpid()}
 {
-    forget_in_children();
+    start_over_in_children();
     wait_for_events();
 }
 
@@ -62,8 +83,7 @@ reactor::~reactor()
 
 reactor& reactor::of_this_hub()
 {
-    static const hub_local<reactor> reactors;
-    return reactors.get();
+    return reactors().get();
 }
 
 int reactor::watch(int descriptor, fd_entry& entry) noexcept
@@ -93,6 +113,18 @@ void reactor::forget(int descriptor, fd_entry& entry) noexcept
     // epoll may have reported events for the file that had this number, which nobody has looked at yet. A new
     // generation makes them miss instead of waking the number's next owner.
     ++entry.generation;
+}
+
+void reactor::start_over_in_child() noexcept
+{
+    // Asio's own epoll instance is new already: the driver's turn came first, as it did when they were registered.
+    auto* const fiber = std::exchange(current_fiber, nullptr); // Asio's calls are not this fiber's
+    boost::system::error_code ignored;
+    epoll_.close(ignored);
+    epoll_.assign(make_epoll(), ignored);
+    process_ = ::getpid();
+    wait_for_events();
+    current_fiber = fiber;
 }
 
 bool reactor::belongs_to_this_process() const noexcept

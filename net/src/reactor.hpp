@@ -36,6 +36,9 @@ public:
     /// memory and closes descriptors of its own.
     bool belongs_to_this_process() const noexcept;
 
+    /// In a forked child, whose only hub this one is.
+    void start_over_in_child() noexcept;
+
 private:
     void wait_for_events();
     void take_events() noexcept;

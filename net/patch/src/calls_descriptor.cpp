@@ -4,6 +4,7 @@
 #include "descriptor_kind.hpp"
 #include "interpose.hpp"
 #include "libc.hpp"
+#include "on_helper.hpp"
 
 #include <coir/net/readiness.hpp>
 
@@ -83,7 +84,7 @@ COIR_INTERPOSE int fclose(FILE* file)
 COIR_INTERPOSE int pclose(FILE* file)
 {
     give_up(::fileno(file));
-    return libc.pclose(file);
+    return outside() ? libc.pclose(file) : on_helper([&] { return libc.pclose(file); });
 }
 
 COIR_INTERPOSE int closedir(DIR* directory)

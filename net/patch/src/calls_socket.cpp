@@ -9,8 +9,10 @@
 #include <coir/spin_lock.hpp>
 
 #include <fcntl.h>
+#include <pthread.h>
 
 #include <algorithm>
+#include <memory>
 #include <mutex>
 
 namespace coir {
@@ -100,6 +102,12 @@ bool something_to_accept(int fd) noexcept
 /// Held while a listener of this process is O_NONBLOCK on our account, and while its flags are read: several hubs may
 /// accept on one.
 constinit spin_lock accept_guard;
+
+/// Another thread may hold it at the moment of a fork, and is not there in the child.
+[[gnu::constructor]] void watch_forks() noexcept
+{
+    ::pthread_atfork(nullptr, nullptr, [] { std::construct_at(&accept_guard); });
+}
 
 int listener_flags(int fd) noexcept
 {

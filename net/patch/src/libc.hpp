@@ -6,9 +6,11 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -113,6 +115,12 @@ struct libc_functions {
     libc_function<int(useconds_t)> usleep{"usleep"};
     libc_function<unsigned(unsigned)> sleep{"sleep"};
     libc_function<int()> sched_yield{"sched_yield"};
+
+    // processes
+    libc_function<pid_t(pid_t, int*, int)> waitpid{"waitpid"};
+    libc_function<pid_t(pid_t, int*, int, rusage*)> wait4{"wait4"};
+    libc_function<int(idtype_t, id_t, siginfo_t*, int)> waitid{"waitid"};
+    libc_function<int(const char*)> system{"system"};
 
     // signals
     libc_function<int(const sigset_t*, siginfo_t*, const timespec*)> sigtimedwait{"sigtimedwait"};

@@ -1,11 +1,26 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "parking_lot.hpp"
 
+#include <pthread.h>
+
+#include <memory>
+
 namespace coir::parking_lot {
 
 namespace {
 constexpr std::size_t bucket_bits = 8;
 constinit bucket buckets[1 << bucket_bits];
+
+/// In a forked child nobody waits, and whoever held a lock is not there any more.
+[[gnu::constructor]] void watch_forks() noexcept
+{
+    ::pthread_atfork(nullptr, nullptr, [] {
+        for (auto& each : buckets)
+            std::construct_at(&each);
+        parked_total.store(0, std::memory_order_relaxed);
+    });
+}
+
 } // namespace
 
 bucket& bucket_of(const void* address) noexcept
