@@ -317,3 +317,33 @@ TEST_CASE("reader-writer locks: readers together, writers alone, and both give u
                 "write 0\nunlock 0\nwrite 0\ntimed read ETIMEDOUT\nclock read ETIMEDOUT\ntry EBUSY\n"
                 "unlock 0\n");
 }
+
+TEST_CASE("who has a reader-writer lock for writing is told that waiting for it would never end") {
+    CHECK(native_diff([](stage& on) {
+              pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
+              on.record_error("write", [&] { return ::pthread_rwlock_wrlock(&lock); });
+              on.record_error("write again", [&] { return ::pthread_rwlock_wrlock(&lock); });
+              on.record_error("read", [&] { return ::pthread_rwlock_rdlock(&lock); });
+              const auto soon = in(CLOCK_REALTIME, 2);
+              on.record_error("timed", [&] { return ::pthread_rwlock_timedwrlock(&lock, &soon); });
+              auto other = on.start([&] {
+                  on.record_error("another", [&] { return ::pthread_rwlock_timedrdlock(&lock, &soon); });
+                  on.record_error("another", [&] { return ::pthread_rwlock_wrlock(&lock); });
+                  on.record_error("unlock", [&] { return ::pthread_rwlock_unlock(&lock); });
+              });
+              on.until_waiting(other.who());
+              ::usleep(5000);
+              CHECK(::pthread_rwlock_unlock(&lock) == 0);
+              other.join();
+              on.record_error("try", [&] { return ::pthread_rwlock_trywrlock(&lock); });
+              on.record_error("read", [&] { return ::pthread_rwlock_rdlock(&lock); });
+              on.record_error("unlock", [&] { return ::pthread_rwlock_unlock(&lock); });
+              on.record_error("read", [&] { return ::pthread_rwlock_rdlock(&lock); });
+              on.record_error("unlock", [&] { return ::pthread_rwlock_unlock(&lock); });
+              const timespec wrong{.tv_sec = 0, .tv_nsec = -1};
+              on.record_error("no time", [&] { return ::pthread_rwlock_timedrdlock(&lock, &wrong); });
+              on.record_error("no clock", [&] { return ::pthread_rwlock_clockrdlock(&lock, CLOCK_BOOTTIME, &soon); });
+          }) ==
+          "write 0\nwrite again EDEADLK\nread EDEADLK\ntimed EDEADLK\nanother ETIMEDOUT\nanother 0\nunlock 0\ntry "
+          "0\nread EDEADLK\nunlock 0\nread 0\nunlock 0\nno time EINVAL\nno clock EINVAL\n");
+}

@@ -25,15 +25,35 @@ int timed_lock(pthread_mutex_t* mutex, clockid_t which, const timespec* time) no
     return valid_nanoseconds(time) ? fiber_mutex_lock(mutex, lock_deadline(which, time)) : EINVAL;
 }
 
+/// __cur_writer holds the writer as a mutex's __owner does: a fiber's number while a fiber has it, so that only that
+/// fiber is told of a deadlock, and the thread's again for the genuine unlock, which goes by it.
+bool is_writer(const pthread_rwlock_t* lock, int owner) noexcept
+{
+    return __atomic_load_n(&lock->__data.__cur_writer, __ATOMIC_RELAXED) == owner;
+}
+
+void set_writer(pthread_rwlock_t* lock, int owner) noexcept
+{
+    __atomic_store_n(&lock->__data.__cur_writer, owner, __ATOMIC_RELAXED);
+}
+
+int try_write_lock(pthread_rwlock_t* lock) noexcept
+{
+    const int result = libc.pthread_rwlock_trywrlock(lock);
+    if (result == 0)
+        set_writer(lock, fiber_owner());
+    return result;
+}
+
 /// `try_once` is the genuine try-call.
 template <class Try>
 int rwlock_in_fiber(pthread_rwlock_t* lock, clockid_t which, const timespec* time, Try&& try_once) noexcept
 {
-    int result = try_once();
-    if (result != EBUSY)
-        return result;
-    if (!valid_nanoseconds(time))
+    if (!valid_nanoseconds(time) || (which != CLOCK_REALTIME && which != CLOCK_MONOTONIC))
         return EINVAL;
+    if (is_writer(lock, fiber_owner()))
+        return EDEADLK;
+    int result = try_once();
     const auto deadline = lock_deadline(which, time);
     while (result == EBUSY) {
         // Nobody in this process tells us when another process gives it back: look again.
@@ -55,7 +75,7 @@ int read_lock(pthread_rwlock_t* lock, clockid_t which = CLOCK_REALTIME, const ti
 
 int write_lock(pthread_rwlock_t* lock, clockid_t which = CLOCK_REALTIME, const timespec* time = nullptr) noexcept
 {
-    return rwlock_in_fiber(lock, which, time, [&] { return libc.pthread_rwlock_trywrlock(lock); });
+    return rwlock_in_fiber(lock, which, time, [&] { return try_write_lock(lock); });
 }
 
 } // namespace
@@ -97,6 +117,11 @@ COIR_INTERPOSE int pthread_rwlock_wrlock(pthread_rwlock_t* lock) noexcept
     return outside() ? libc.pthread_rwlock_wrlock(lock) : write_lock(lock);
 }
 
+COIR_INTERPOSE int pthread_rwlock_trywrlock(pthread_rwlock_t* lock) noexcept
+{
+    return outside() ? libc.pthread_rwlock_trywrlock(lock) : try_write_lock(lock);
+}
+
 COIR_INTERPOSE int pthread_rwlock_timedrdlock(pthread_rwlock_t* lock, const timespec* time) noexcept
 {
     return outside() ? libc.pthread_rwlock_timedrdlock(lock, time) : read_lock(lock, CLOCK_REALTIME, time);
@@ -119,6 +144,8 @@ COIR_INTERPOSE int pthread_rwlock_clockwrlock(pthread_rwlock_t* lock, clockid_t 
 
 COIR_INTERPOSE int pthread_rwlock_unlock(pthread_rwlock_t* lock) noexcept
 {
+    if (!outside() && is_writer(lock, fiber_owner()))
+        set_writer(lock, thread_owner());
     const int result = libc.pthread_rwlock_unlock(lock);
     if (parking_lot::anyone()) // several readers may go on: whoever cannot parks again
         parking_lot::unpark(lock, std::numeric_limits<std::size_t>::max());

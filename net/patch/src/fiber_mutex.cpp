@@ -32,24 +32,6 @@ bool is_recursive(const pthread_mutex_t& mutex) noexcept
     return (mutex.__data.__kind & type_bits) == PTHREAD_MUTEX_RECURSIVE_NP;
 }
 
-/// Above every thread id (those end at 2^22) and below the sign.
-int fiber_owner() noexcept
-{
-    constexpr int first = 1 << 30;
-    return first | static_cast<int>(this_fiber::get_id().value & (first - 1));
-}
-
-/// What glibc writes there for this thread. Asked once, and again in the child of a fork, where it has changed.
-int thread_owner() noexcept
-{
-    [[gnu::tls_model("initial-exec")]] static constinit thread_local int id = 0;
-    static const int watching_forks = ::pthread_atfork(nullptr, nullptr, [] { id = 0; });
-    static_cast<void>(watching_forks);
-    if (id == 0) [[unlikely]]
-        id = ::gettid();
-    return id;
-}
-
 /// Whom other threads may be writing; only a comparison with oneself means anything.
 int owner_of(const pthread_mutex_t& mutex) noexcept
 {
@@ -95,6 +77,24 @@ clock::time_point next_look(const pthread_mutex_t& mutex, clock::duration& pause
 }
 
 } // namespace
+
+/// Above every thread id (those end at 2^22) and below the sign.
+int fiber_owner() noexcept
+{
+    constexpr int first = 1 << 30;
+    return first | static_cast<int>(this_fiber::get_id().value & (first - 1));
+}
+
+/// Asked once, and again in the child of a fork, where it has changed.
+int thread_owner() noexcept
+{
+    [[gnu::tls_model("initial-exec")]] static constinit thread_local int id = 0;
+    static const int watching_forks = ::pthread_atfork(nullptr, nullptr, [] { id = 0; });
+    static_cast<void>(watching_forks);
+    if (id == 0) [[unlikely]]
+        id = ::gettid();
+    return id;
+}
 
 int fiber_mutex_trylock(pthread_mutex_t* mutex) noexcept
 {

@@ -14,6 +14,11 @@
 
 namespace coir {
 
+/// The calling fiber's number, as an owner.
+int fiber_owner() noexcept;
+/// What glibc writes for this thread.
+int thread_owner() noexcept;
+
 /// All to be called in a fiber; they return errno values.
 int fiber_mutex_trylock(pthread_mutex_t* mutex) noexcept;
 int fiber_mutex_lock(pthread_mutex_t* mutex, clock::time_point deadline = never) noexcept;

@@ -2,9 +2,15 @@
 #pragma once
 // The genuine functions, one line each. They are looked up when the library is loaded, or on first use where another
 // library's initialiser comes before ours.
+#include <grp.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <pwd.h>
+#include <resolv.h>
+#include <semaphore.h>
+#include <shadow.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/select.h>
@@ -134,6 +140,42 @@ struct libc_functions {
     libc_function<int(const sockaddr*, socklen_t, char*, socklen_t, char*, socklen_t, int)> getnameinfo{"getnameinfo"};
     libc_function<hostent*(const char*)> gethostbyname{"gethostbyname"};
     libc_function<int(const char*, hostent*, char*, size_t, hostent**, int*)> gethostbyname_r{"gethostbyname_r"};
+    libc_function<passwd*(const char*)> getpwnam{"getpwnam"};
+    libc_function<int(const char*, passwd*, char*, size_t, passwd**)> getpwnam_r{"getpwnam_r"};
+    libc_function<passwd*(uid_t)> getpwuid{"getpwuid"};
+    libc_function<int(uid_t, passwd*, char*, size_t, passwd**)> getpwuid_r{"getpwuid_r"};
+    libc_function<group*(const char*)> getgrnam{"getgrnam"};
+    libc_function<int(const char*, group*, char*, size_t, group**)> getgrnam_r{"getgrnam_r"};
+    libc_function<group*(gid_t)> getgrgid{"getgrgid"};
+    libc_function<int(gid_t, group*, char*, size_t, group**)> getgrgid_r{"getgrgid_r"};
+    libc_function<spwd*(const char*)> getspnam{"getspnam"};
+    libc_function<int(const char*, spwd*, char*, size_t, spwd**)> getspnam_r{"getspnam_r"};
+    libc_function<protoent*(const char*)> getprotobyname{"getprotobyname"};
+    libc_function<int(const char*, protoent*, char*, size_t, protoent**)> getprotobyname_r{"getprotobyname_r"};
+    libc_function<protoent*(int)> getprotobynumber{"getprotobynumber"};
+    libc_function<int(int, protoent*, char*, size_t, protoent**)> getprotobynumber_r{"getprotobynumber_r"};
+    libc_function<servent*(const char*, const char*)> getservbyname{"getservbyname"};
+    libc_function<int(const char*, const char*, servent*, char*, size_t, servent**)> getservbyname_r{"getservbyname_r"};
+    libc_function<servent*(int, const char*)> getservbyport{"getservbyport"};
+    libc_function<int(int, const char*, servent*, char*, size_t, servent**)> getservbyport_r{"getservbyport_r"};
+    libc_function<int(const char*, gid_t, gid_t*, int*)> getgrouplist{"getgrouplist"};
+    libc_function<int(const char*, const char*, const char*, const char*)> innetgr{"innetgr"};
+    libc_function<hostent*(const char*, int)> gethostbyname2{"gethostbyname2"};
+    libc_function<int(const char*, int, hostent*, char*, size_t, hostent**, int*)> gethostbyname2_r{"gethostbyname2_r"};
+    libc_function<hostent*(const void*, socklen_t, int)> gethostbyaddr{"gethostbyaddr"};
+    libc_function<int(const void*, socklen_t, int, hostent*, char*, size_t, hostent**, int*)> gethostbyaddr_r{
+        "gethostbyaddr_r"};
+    libc_function<int(int, gaicb*[], int, sigevent*)> getaddrinfo_a{"getaddrinfo_a"};
+    libc_function<int(const gaicb* const[], int, const timespec*)> gai_suspend{"gai_suspend"};
+    libc_function<int(const char*, int, int, unsigned char*, int)> res_query{"res_query"};
+    libc_function<int(const char*, int, int, unsigned char*, int)> res_search{"res_search"};
+    libc_function<int(const char*, const char*, int, int, unsigned char*, int)> res_querydomain{"res_querydomain"};
+    libc_function<int(const unsigned char*, int, unsigned char*, int)> res_send{"res_send"};
+    libc_function<int(res_state, const char*, int, int, unsigned char*, int)> res_nquery{"res_nquery"};
+    libc_function<int(res_state, const char*, int, int, unsigned char*, int)> res_nsearch{"res_nsearch"};
+    libc_function<int(res_state, const char*, const char*, int, int, unsigned char*, int)> res_nquerydomain{
+        "res_nquerydomain"};
+    libc_function<int(res_state, const unsigned char*, int, unsigned char*, int)> res_nsend{"res_nsend"};
 
     // locks; the condition variable of 2.2.5 has another layout
     libc_function<int(pthread_mutex_t*)> pthread_mutex_lock{"pthread_mutex_lock"};
@@ -159,6 +201,15 @@ struct libc_functions {
     libc_function<int(pthread_rwlock_t*, clockid_t, const timespec*)> pthread_rwlock_clockwrlock{
         "pthread_rwlock_clockwrlock"};
     libc_function<int(pthread_rwlock_t*)> pthread_rwlock_unlock{"pthread_rwlock_unlock"};
+    libc_function<int(sem_t*)> sem_wait{"sem_wait"};
+    libc_function<int(sem_t*)> sem_trywait{"sem_trywait"};
+    libc_function<int(sem_t*, const timespec*)> sem_timedwait{"sem_timedwait"};
+    libc_function<int(sem_t*, clockid_t, const timespec*)> sem_clockwait{"sem_clockwait"};
+    libc_function<int(sem_t*)> sem_post{"sem_post"};
+    libc_function<int(pthread_barrier_t*)> pthread_barrier_wait{"pthread_barrier_wait"};
+    libc_function<int(pthread_barrier_t*)> pthread_barrier_destroy{"pthread_barrier_destroy"};
+    libc_function<int(pthread_spinlock_t*)> pthread_spin_lock{"pthread_spin_lock"};
+    libc_function<int(pthread_spinlock_t*)> pthread_spin_trylock{"pthread_spin_trylock"};
     libc_function<int(pthread_once_t*, void (*)())> pthread_once{"pthread_once"};
     libc_function<long(long, long, long, long, long, long, long)> syscall{"syscall"};
 
