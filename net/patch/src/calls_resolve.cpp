@@ -3,6 +3,7 @@
 // fibers must not share; so the genuine function runs on a helper thread, with all of its rules: hosts file, search
 // list, NSS modules. What needs no look-up is answered at once. A fiber that is cancelled leaves; the helper then
 // finishes for nobody.
+#include "entry_lookup.hpp"
 #include "interpose.hpp"
 #include "libc.hpp"
 #include "on_helper.hpp"
@@ -18,22 +19,6 @@
 namespace coir {
 
 namespace {
-
-/// A C string that may be null.
-class optional_string {
-public:
-    explicit optional_string(const char* text) : present_{text != nullptr}, text_{text ? text : ""} {}
-    const char* get() const noexcept { return present_ ? text_.c_str() : nullptr; }
-
-private:
-    bool present_;
-    std::string text_;
-};
-
-int errno_of(wake_cause cause) noexcept
-{
-    return cause == wake_cause::deadline ? ETIMEDOUT : ECANCELED;
-}
 
 // ---- getaddrinfo ----------------------------------------------------------------------------------------------------
 
@@ -101,55 +86,6 @@ struct name_lookup {
     }
 };
 
-// ---- gethostbyname --------------------------------------------------------------------------------------------------
-
-struct host_lookup {
-    std::string name;
-    std::vector<char> memory;
-    char* room; ///< at the same distance from an aligned address as the caller's, so that things fall into place alike
-    size_t room_size;
-    hostent entry{};
-    hostent* found = nullptr;
-    int result = 0;
-    int error = 0;
-
-    host_lookup(const char* wanted, const char* callers, size_t size)
-        : name{wanted},
-          memory(size + alignof(std::max_align_t)),
-          room{memory.data() + reinterpret_cast<std::uintptr_t>(callers) % alignof(std::max_align_t)},
-          room_size{size}
-    {
-    }
-    void operator()() { result = libc.gethostbyname_r(name.c_str(), &entry, room, room_size, &found, &error); }
-};
-
-/// Moves an entry, whose pointers lead into `from`, to `to`.
-void relocate(hostent& entry, const char* from, char* to, size_t size) noexcept
-{
-    std::memcpy(to, from, size);
-    const auto move = [&](auto*& pointer) {
-        const auto* address = reinterpret_cast<const char*>(pointer);
-        if (address >= from && address < from + size)
-            pointer = reinterpret_cast<std::remove_reference_t<decltype(pointer)>>(to + (address - from));
-    };
-    move(entry.h_name);
-    move(entry.h_aliases);
-    move(entry.h_addr_list);
-    // In the answer to a number, glibc does not align its arrays.
-    const auto move_all = [&](char** list) {
-        for (auto* place = reinterpret_cast<char*>(list); place; place += sizeof(char*)) {
-            char* each;
-            std::memcpy(&each, place, sizeof each);
-            if (!each)
-                return;
-            move(each);
-            std::memcpy(place, &each, sizeof each);
-        }
-    };
-    move_all(entry.h_aliases);
-    move_all(entry.h_addr_list);
-}
-
 } // namespace
 
 COIR_INTERPOSE int getaddrinfo(const char* node, const char* service, const addrinfo* hints, addrinfo** found)
@@ -200,57 +136,20 @@ COIR_INTERPOSE int getnameinfo(const sockaddr* address, socklen_t size, char* ho
     }
 }
 
-COIR_INTERPOSE int gethostbyname_r(const char* name, hostent* entry, char* room, size_t size, hostent** found,
-                                   int* error)
+// Requests that a thread of libc's works on. They can be waited for only by blocking.
+
+COIR_INTERPOSE int getaddrinfo_a(int mode, gaicb* list[], int count, sigevent* event)
 {
-    if (outside() || !name)
-        return libc.gethostbyname_r(name, entry, room, size, found, error);
-    try {
-        wake_cause cause;
-        auto done = abandonable<host_lookup>::run_on_helper(host_lookup{name, room, size}, cause);
-        if (!done) {
-            *found = nullptr;
-            *error = NETDB_INTERNAL;
-            return errno = errno_of(cause);
-        }
-        *entry = done->entry;
-        *error = done->error;
-        *found = done->found ? entry : nullptr;
-        if (done->found)
-            relocate(*entry, done->room, room, size);
-        return done->result;
-    } catch (...) {
-        return libc.gethostbyname_r(name, entry, room, size, found, error);
-    }
+    if (outside() || mode != GAI_WAIT)
+        return libc.getaddrinfo_a(mode, list, count, event);
+    return on_helper([&] { return libc.getaddrinfo_a(mode, list, count, event); });
 }
 
-COIR_INTERPOSE hostent* gethostbyname(const char* name)
+COIR_INTERPOSE int gai_suspend(const gaicb* const list[], int count, const timespec* time)
 {
-    if (outside() || !name)
-        return libc.gethostbyname(name);
-    // As libc's own, the result is static and the next call overwrites it; one for each thread, as little as POSIX
-    // asks.
-    thread_local std::vector<char> room(1024);
-    thread_local hostent entry;
-    hostent* found = nullptr;
-    for (;;) {
-        std::vector<char> mine(room.size());
-        hostent answer{};
-        int error = 0;
-        const int result = coir::gethostbyname_r(name, &answer, mine.data(), mine.size(), &found, &error);
-        if (result == ERANGE && mine.size() < (1 << 20)) {
-            room.resize(std::max(room.size(), mine.size() * 2));
-            continue;
-        }
-        if (!found) {
-            h_errno = error;
-            return nullptr;
-        }
-        room.resize(std::max(room.size(), mine.size()));
-        relocate(answer, mine.data(), room.data(), mine.size());
-        entry = answer;
-        return &entry;
-    }
+    if (outside())
+        return libc.gai_suspend(list, count, time);
+    return on_helper([&] { return libc.gai_suspend(list, count, time); });
 }
 
 } // namespace coir

@@ -63,6 +63,8 @@ public:
 private:
     void run() noexcept override
     {
+        errno = errno_;
+        h_errno = h_errno_;
         work_();
         errno_ = errno;
         h_errno_ = h_errno;
@@ -72,8 +74,8 @@ private:
     }
 
     Work work_;
-    int errno_ = 0;
-    int h_errno_ = 0;
+    int errno_ = errno; ///< the caller's, which the work may leave alone
+    int h_errno_ = h_errno;
     parking caller_;
     std::shared_ptr<abandonable> keep_;
 };
