@@ -6,6 +6,7 @@
 #include <coir/fiber_local.hpp>
 #include <coir/promise.hpp>
 #include <coir/testing.hpp>
+#include <coir/wait_any.hpp>
 
 #include <memory>
 #include <numeric>
@@ -166,6 +167,26 @@ TEST_CASE("the future of an async may be waited for and destroyed on a plain thr
         });
         plain.join();
     }
+}
+
+TEST_CASE("asyncs that may run on any hub give their results to the one that asks") {
+    coir::run({.hubs = 2}, [] {
+        constexpr int count = 200;
+        std::vector<future<int>> results;
+        for (int i = 0; i < count; ++i)
+            results.push_back(async({.on = placement::any_hub}, [i] {
+                this_fiber::yield();
+                return i;
+            }));
+        results.erase(results.begin()); // waits for it, wherever it is
+        int sum = 0;
+        while (!results.empty()) {
+            const auto first = wait_any(results);
+            sum += first->get();
+            results.erase(first);
+        }
+        CHECK(sum == count * (count - 1) / 2);
+    });
 }
 
 TEST_CASE("an async may return a reference, or nothing") {
