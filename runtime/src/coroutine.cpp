@@ -13,6 +13,7 @@
 #include "stack_top.hpp"
 
 #include <coir/cancel_scope.hpp>
+#include <coir/context_value.hpp>
 #include <coir/coroutine.hpp>
 #include <coir/deadline.hpp>
 
@@ -96,6 +97,7 @@ private:
     boundary boundary_;
     surroundings own_{&boundary_}; ///< while it is not active, what it will bring along
     unsigned no_suspends_around_ = 0;
+    const context_binding* bound_around_ = nullptr;
 
     stack_pool& pool_;
     const fiber_entry& entry_;
@@ -149,6 +151,7 @@ void coroutine_state::run(void* self) noexcept
     } catch (...) {
         coroutine.failure_ = std::current_exception();
     }
+    context_binding::release(context_binding::exchange(nullptr));
     auto& from = coroutine.go_out(phase::ended);
     coroutine.stack_.leave_for(from.stack);
 }
@@ -182,10 +185,13 @@ void coroutine_state::scopes_move_to(fiber_state* fiber) noexcept
 /// We are about to run. The caller switches.
 void coroutine_state::come_in(resumption& from) noexcept
 {
+    auto& caller = surroundings::of_caller();
+    if (phase_ == phase::fresh)
+        own_.bound = context_binding::retain(caller.bound);
     phase_ = phase::active;
     resumer_ = &from;
     scopes_move_to(current_fiber);
-    auto& caller = surroundings::of_caller();
+    bound_around_ = std::exchange(caller.bound, own_.bound);
     boundary_.outer_ = std::exchange(caller.scope, own_.scope);
     no_suspends_around_ = caller.must_not_suspend;
     caller.must_not_suspend += own_.must_not_suspend;
@@ -202,6 +208,7 @@ coroutine_state::resumption& coroutine_state::go_out(phase now) noexcept
     auto& caller = surroundings::of_caller();
     own_.scope = std::exchange(caller.scope, boundary_.outer_);
     scopes_move_to(nullptr);
+    own_.bound = std::exchange(caller.bound, bound_around_);
     own_.must_not_suspend = caller.must_not_suspend - no_suspends_around_;
     caller.must_not_suspend = no_suspends_around_;
     if (current_fiber)

@@ -5,6 +5,7 @@
 #include "stack_pool.hpp"
 #include "stack_top.hpp"
 
+#include <coir/context_value.hpp>
 #include <coir/fiber_group.hpp>
 
 #include <algorithm>
@@ -46,6 +47,7 @@ fiber_state::fiber_state(stack_pool& pool, stack_memory memory, std::byte* top, 
       entry_{entry}
 {
     options.name.copy(name, sizeof name - 1);
+    bound = context_binding::retain(context_binding::newest()); // of who starts it
 }
 
 void fiber_state::release() noexcept
@@ -86,6 +88,7 @@ void fiber_state::call() noexcept
     }
     entry_.destroy(callable_);
     locals.destroy_all();
+    context_binding::release(std::exchange(bound, nullptr));
 }
 
 void fiber_state::finish() noexcept

@@ -22,6 +22,7 @@
 
 namespace coir {
 
+class context_binding;
 class fiber_group;
 class scheduler;
 class stack_pool;
@@ -48,6 +49,7 @@ std::string describe(const std::exception_ptr& failure);
 struct surroundings {
     wait_scope* scope = nullptr; ///< the innermost; without effect outside of fibers
     unsigned must_not_suspend = 0;
+    const context_binding* bound = nullptr; ///< context_value's; a reference to the newest
 
     static surroundings& of_caller() noexcept;
 };

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// The pool of helper threads. They never end before the process does: what they run may be blocked in the kernel for
-// good, and waiting for that at exit would hang. So the pool is never destroyed, and a fork starts a new one.
-#include "intrusive_list.hpp"
+// The shared pool's threads never end before the process does: what they run may be blocked in the kernel for good, and
+// waiting for that at exit would hang. So it is never destroyed, and a fork starts a new one.
 #include "scheduler.hpp"
 
 #include <coir/offload.hpp>
@@ -19,87 +18,107 @@ namespace coir {
 
 namespace {
 
-class pool {
-public:
-    static pool& instance()
-    {
-        static const bool prepared = [] {
-            current_ = new pool;
-            ::pthread_atfork(nullptr, nullptr, [] { current_ = new pool; });
-            return true;
-        }();
-        static_cast<void>(prepared);
-        return *current_;
-    }
-
-    void submit(offload_job& job)
-    {
-        wait_queue::guard held{guard_};
-        jobs_.push(job);
-        ++queued_;
-        if (queued_ <= idle_ || threads_ == offload_threads_max()) {
-            idle_threads_.notify_one(held);
-            return;
-        }
-        ++threads_;
-        held.unlock();
-        start_thread();
-    }
-
-private:
-    void start_thread()
-    {
-        // Signals are the program's business: helper threads take none.
-        sigset_t all;
-        sigset_t previous;
-        sigfillset(&all);
-        ::pthread_sigmask(SIG_SETMASK, &all, &previous);
-        std::exception_ptr failure;
-        try {
-            std::thread{[this] { serve(); }}.detach();
-        } catch (...) {
-            failure = std::current_exception();
-        }
-        ::pthread_sigmask(SIG_SETMASK, &previous, nullptr);
-
-        if (failure) {
-            const std::lock_guard held{guard_};
-            if (--threads_ == 0)
-                std::rethrow_exception(failure); // others would have run the job in time; without any it never will be
-        }
-    }
-
-    void serve()
-    {
-        ::pthread_setname_np(::pthread_self(), "coir-offload");
-        for (;;) {
-            wait_queue::guard held{guard_};
-            while (queued_ == 0) {
-                ++idle_;
-                idle_threads_.wait(held, {.reason = {"work"}});
-                held.lock();
-                --idle_;
-            }
-            auto& job = jobs_.pop();
-            --queued_;
-            held.unlock();
-            job.run();
-        }
-    }
-
-    static pool* current_;
-
-    spin_lock guard_;
-    intrusive_queue<offload_job, &offload_job::next> jobs_;
-    wait_queue idle_threads_;
-    std::size_t queued_ = 0;
-    std::size_t idle_ = 0;
-    std::size_t threads_ = 0;
-};
-
-pool* pool::current_ = nullptr;
+offload_pool* shared_pool = nullptr;
 
 } // namespace
+
+offload_pool& offload_pool::shared()
+{
+    static const bool prepared = [] {
+        shared_pool = new offload_pool{offload_threads_max()};
+        ::pthread_atfork(nullptr, nullptr, [] { shared_pool = new offload_pool{offload_threads_max()}; });
+        return true;
+    }();
+    static_cast<void>(prepared);
+    return *shared_pool;
+}
+
+offload_pool::offload_pool(std::size_t threads_max) : threads_max_{std::max<std::size_t>(1, threads_max)} {}
+
+offload_pool::~offload_pool()
+{
+    const outside_work counted;
+    wait_queue::guard held{guard_};
+    closed_ = true;
+    idle_threads_.notify_all(held);
+    held.lock();
+    if (threads_ != 0)
+        ended_.wait(held, {.reason = {"offload_pool", this}, .interruptible = false});
+}
+
+void offload_pool::submit(offload_job& job)
+{
+    wait_queue::guard held{guard_};
+    job.next = nullptr;
+    (last_ ? last_->next : first_) = &job;
+    last_ = &job;
+    ++queued_;
+    if (queued_ <= idle_ || threads_ == threads_max_) {
+        idle_threads_.notify_one(held);
+        return;
+    }
+    ++threads_;
+    held.unlock();
+    start_thread(job);
+}
+
+void offload_pool::start_thread(offload_job& first)
+{
+    // Signals are the program's business: helper threads take none.
+    sigset_t all;
+    sigset_t previous;
+    sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &previous);
+    std::exception_ptr failure;
+    try {
+        std::thread{[this] { serve(); }}.detach();
+    } catch (...) {
+        failure = std::current_exception();
+    }
+    ::pthread_sigmask(SIG_SETMASK, &previous, nullptr);
+
+    if (failure) {
+        const std::lock_guard held{guard_};
+        if (--threads_ == 0) {
+            // Others would have run the job in time; without any it never will be, and it is taken back.
+            offload_job* before = nullptr;
+            for (auto* each = first_; each != &first; each = each->next)
+                before = each;
+            (before ? before->next : first_) = first.next;
+            if (last_ == &first)
+                last_ = before;
+            --queued_;
+            std::rethrow_exception(failure);
+        }
+    }
+}
+
+void offload_pool::serve() noexcept
+{
+    ::pthread_setname_np(::pthread_self(), "coir-offload");
+    wait_queue::guard held{guard_};
+    for (;;) {
+        while (queued_ == 0) {
+            if (closed_) {
+                if (--threads_ == 0)
+                    ended_.notify_all(held); // and with that, the pool may be gone
+                return;
+            }
+            ++idle_;
+            idle_threads_.wait(held, {.reason = {"work"}});
+            held.lock();
+            --idle_;
+        }
+        auto& job = *first_;
+        first_ = job.next;
+        if (!first_)
+            last_ = nullptr;
+        --queued_;
+        held.unlock();
+        job.run();
+        held.lock();
+    }
+}
 
 std::size_t offload_threads_max() noexcept
 {
@@ -110,11 +129,6 @@ std::size_t offload_threads_max() noexcept
         return std::max<std::size_t>(16, 4 * std::size_t{std::thread::hardware_concurrency()});
     }();
     return most;
-}
-
-void offload_submit(offload_job& job)
-{
-    pool::instance().submit(job);
 }
 
 outside_work::outside_work() noexcept : fiber_{current_fiber}

@@ -9,8 +9,12 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <semaphore>
 #include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -152,6 +156,134 @@ TEST_CASE("virtual time stands still while a helper thread is at work") {
         sleeper.join();
         CHECK(clock::now() - start == 1h);
     });
+}
+
+TEST_CASE("offload returns references") {
+    coir::run([] {
+        int target = 1;
+        offload([&]() -> int& { return target; }) = 2;
+        CHECK(target == 2);
+        const std::string text = "constant";
+        CHECK(&offload([&]() -> const std::string& { return text; }) == &text);
+    });
+}
+
+TEST_CASE("a pool of one's own has no more threads than it may have, and they end with it") {
+    coir::run([] {
+        std::atomic<int> running{0};
+        std::atomic<int> most{0};
+        std::vector<fiber> fibers;
+        {
+            offload_pool pool{2};
+            CHECK(pool.threads_max() == 2);
+            int sum = 0;
+            for (int i = 0; i < 100; ++i)
+                fibers.emplace_back([&] {
+                    sum += offload(pool, [&] {
+                        const int now = ++running;
+                        for (int seen = most; seen < now && !most.compare_exchange_weak(seen, now);) {}
+                        std::this_thread::yield();
+                        --running;
+                        return 1;
+                    });
+                });
+            for (auto& each : fibers)
+                each.join();
+            CHECK(sum == 100);
+        }
+        CHECK(most <= 2);
+        CHECK(running == 0);
+        const offload_pool never_used{3};
+    });
+}
+
+TEST_CASE("a pool is destroyed when what it was given has been done") {
+    coir::run([] {
+        std::binary_semaphore go{0};
+        std::atomic<bool> finished{false};
+        std::optional<offload_pool> pool{1};
+        fiber worker{[&] {
+            CHECK_THROWS_AS(offload_abandonable(*pool,
+                                                [&] {
+                                                    go.acquire();
+                                                    finished = true;
+                                                }),
+                            cancelled);
+        }};
+        this_fiber::yield();
+        worker.cancel();
+        worker.join();
+        go.release();
+        pool.reset();
+        CHECK(finished);
+    });
+    // And by a plain thread.
+    const offload_pool pool{1};
+}
+
+TEST_CASE("offloaded makes a function whose calls are offloaded") {
+    coir::run([] {
+        const auto here = std::this_thread::get_id();
+        const auto add = offloaded([here](int a, const std::string& b) {
+            CHECK(std::this_thread::get_id() != here);
+            return a + static_cast<int>(b.size());
+        });
+        CHECK(add(1, "abc") == 4);
+        offload_pool pool{1};
+        int target = 0;
+        offloaded(pool, [](int& value) -> int& { return value; })(target) = 3;
+        CHECK(target == 3);
+        CHECK_THROWS_AS(offloaded([] { throw 1; })(), int);
+    });
+}
+
+TEST_CASE("abandonable work returns and throws as other work does") {
+    coir::run([] {
+        CHECK(offload_abandonable([] { return 7; }) == 7);
+        CHECK(*offload_abandonable([value = std::make_unique<int>(8)]() mutable { return std::move(value); }) == 8);
+        CHECK_THROWS_WITH(offload_abandonable([] { throw std::runtime_error{"over there"}; }), "over there");
+        CHECK(!offload_abandonable([](std::stop_token stop) { return stop.stop_requested(); }));
+        offload_abandonable([] {});
+    });
+    CHECK(offload_abandonable([](std::stop_token) { return std::this_thread::get_id(); }) ==
+          std::this_thread::get_id());
+}
+
+TEST_CASE("who is cancelled abandons abandonable work, whose token stops, and which owns its state") {
+    struct shared_state {
+        std::binary_semaphore begun{0};
+        std::binary_semaphore stopped{0};
+        std::atomic<bool> finished{false};
+    };
+    const auto state = std::make_shared<shared_state>();
+    coir::run([&] {
+        fiber worker{[&] {
+            offload_abandonable([state](std::stop_token stop) {
+                const std::stop_callback told{stop, [&] { state->stopped.release(); }};
+                state->begun.release();
+                state->stopped.acquire();
+                state->finished = true;
+                throw std::runtime_error{"nobody looks"};
+            });
+            FAIL("went on");
+        }};
+        offload([&] { state->begun.acquire(); });
+        worker.cancel();
+        worker.join();
+    });
+    while (state.use_count() > 1) // the helper thread's
+        std::this_thread::yield();
+    CHECK(state->finished);
+}
+
+TEST_CASE("a timeout abandons abandonable work") {
+    const auto go = std::make_shared<std::binary_semaphore>(0);
+    coir::run([&] {
+        CHECK_THROWS_AS(with_timeout(1ms, [&] { offload_abandonable([go] { go->acquire(); }); }), std::system_error);
+    });
+    go->release();
+    while (go.use_count() > 1)
+        std::this_thread::yield();
 }
 
 TEST_CASE("on a plain thread offload just calls the function") {
