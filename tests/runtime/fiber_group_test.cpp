@@ -5,6 +5,8 @@
 #include <coir/fiber_group.hpp>
 #include <coir/testing.hpp>
 
+#include <future>
+#include <memory>
 #include <stdexcept>
 #include <string>
 
@@ -275,6 +277,44 @@ TEST_CASE("groups nest: a failure inside ends the outer group through its member
             inner.join();
         });
         CHECK_THROWS_WITH(outer.join(), "deep");
+        CHECK(clock::now() - start == 1s);
+    });
+}
+
+TEST_CASE("async gives a future of what a member returns") {
+    testing::run([] {
+        fiber_group group;
+        auto sum = group.async([](int a, int b) { return a + b; }, 2, 3);
+        auto owner = group.async({.name = "owner"}, [] {
+            this_fiber::sleep_for(1s);
+            return std::make_unique<int>(7);
+        });
+        auto nothing = group.async([] {});
+        int target = 0;
+        auto reference = group.async([&]() -> int& { return target; });
+        CHECK(sum.get() == 5);
+        CHECK(*owner.get() == 7);
+        nothing.get();
+        CHECK(&reference.get() == &target);
+        group.join();
+    });
+}
+
+TEST_CASE("an async member's failure is seen by its future and by the group, and cancels the others") {
+    testing::run([] {
+        const auto start = clock::now();
+        fiber_group group;
+        auto failing = group.async([]() -> int {
+            this_fiber::sleep_for(1s);
+            throw std::runtime_error{"mine"};
+        });
+        auto cut_off = group.async([] {
+            this_fiber::sleep_for(1h);
+            return 1;
+        });
+        CHECK_THROWS_WITH(group.join(), "mine");
+        CHECK_THROWS_WITH(failing.get(), "mine");
+        CHECK_THROWS_AS(cut_off.get(), std::future_error);
         CHECK(clock::now() - start == 1s);
     });
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 #include <coir/fiber.hpp>
+#include <coir/promise.hpp>
 #include <coir/wait_queue.hpp>
 
 #include <exception>
@@ -36,6 +37,48 @@ public:
     void spawn(Function&& function, Args&&... args)
     {
         spawn(fiber_options{}, std::forward<Function>(function), std::forward<Args>(args)...);
+    }
+
+    /// As `spawn`, and gives a future of what the function returns. Both see a failure: the future throws it, and it
+    /// ends the group as that of any other fiber does, so that it cannot be forgotten in a future nobody asks. A fiber
+    /// that is cancelled breaks its promise.
+    template <class Function, class... Args>
+    auto async(const fiber_options& options, Function&& function, Args&&... args)
+    {
+        using result = std::invoke_result_t<std::decay_t<Function>, std::decay_t<Args>...>;
+        promise<result> answer;
+        auto asked = answer.get_future();
+        spawn(options, [answer = std::move(answer),
+                        bound = std::tuple<std::decay_t<Function>, std::decay_t<Args>...>(
+                            std::forward<Function>(function), std::forward<Args>(args)...)]() mutable {
+            const auto call = [&]() -> result {
+                return std::apply([](auto&&... parts) -> result { return std::invoke(std::move(parts)...); },
+                                  std::move(bound));
+            };
+            try {
+                if constexpr (std::is_void_v<result>) {
+                    call();
+                    answer.set_value();
+                } else {
+                    answer.set_value(call());
+                }
+            } catch (const timed_out&) {
+                answer.set_exception(std::current_exception());
+                throw;
+            } catch (const cancelled&) {
+                throw;
+            } catch (...) {
+                answer.set_exception(std::current_exception());
+                throw;
+            }
+        });
+        return asked;
+    }
+    template <class Function, class... Args>
+        requires(!std::is_same_v<std::remove_cvref_t<Function>, fiber_options>)
+    auto async(Function&& function, Args&&... args)
+    {
+        return async(fiber_options{}, std::forward<Function>(function), std::forward<Args>(args)...);
     }
 
     /// Suspends until every fiber has ended, then rethrows the first failure. If the caller is cancelled meanwhile, the
