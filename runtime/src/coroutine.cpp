@@ -17,6 +17,7 @@
 #include <coir/coroutine.hpp>
 #include <coir/deadline.hpp>
 
+#include <cerrno>
 #include <cstdio>
 #include <stdexcept>
 #include <string>
@@ -162,7 +163,7 @@ const char* coroutine_state::obstacle() const noexcept
         return "it has ended";
     if (phase_ == phase::active)
         return "it runs already, or waits for another that it has resumed";
-    if (globals_.error_number && globals_.error_number != thread_globals::of_this_thread().error_number)
+    if (globals_.error_number && globals_.error_number != &errno) // which is the thread's own
         return "it belongs to another thread";
     return nullptr;
 }
@@ -171,7 +172,8 @@ void coroutine_state::check_resumable()
 {
     if (const char* why = obstacle())
         throw std::logic_error{std::string{"coir::coroutine: "} + why};
-    globals_ = thread_globals::of_this_thread();
+    if (phase_ == phase::fresh)
+        globals_ = thread_globals::of_this_thread();
 }
 
 /// Who cancels one of them must know whose wait that may end; nobody's while we are suspended.

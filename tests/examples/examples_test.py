@@ -385,6 +385,12 @@ class Others(unittest.TestCase):
                       "the jobs come to 10\nthe cache is busy\n"),
             ("values", "the sum is 15\nhello from a thread\nthe nearest answers after 1 ms\nreceived 6 in all\n"
                        "the squares make 14\nsource 2 has 7\nthe most urgent is 9\n2 jobs are done\n"),
+            ("structured", "600 bytes together\n1300 bytes, two at a time\nlongest short a (in their order)\n"
+                           "a short longest (as they came)\nthe others were cancelled: no page of that name\n"
+                           "the search was given up\nno answer within 10 ms\nrequest 42: in a fiber of its own\n"
+                           "request 42: on a helper thread\n"),
+            ("generators", "1 3 5 9 \n0 1 1 2 3 5 8 13 21 34 \ntick 1\ntick 2\ntick 3\nyou said hello\n"
+                           "you said who is there?\nbye, then\ndone\nping 1\npong 2\nping 3\npong has it\n"),
         ]:
             with self.subTest(name):
                 result = run(name)

@@ -4,13 +4,17 @@
 
 #include <coir/auto_reset_event.hpp>
 #include <coir/barrier.hpp>
+#include <coir/cancel_scope.hpp>
 #include <coir/channel.hpp>
 #include <coir/condition_variable.hpp>
 #include <coir/condition_variable_any.hpp>
+#include <coir/context_value.hpp>
+#include <coir/coroutine.hpp>
 #include <coir/deadline.hpp>
 #include <coir/event.hpp>
 #include <coir/fiber.hpp>
 #include <coir/fiber_group.hpp>
+#include <coir/generator.hpp>
 #include <coir/latch.hpp>
 #include <coir/mutex.hpp>
 #include <coir/once.hpp>
@@ -321,6 +325,46 @@ TEST_CASE("waiting with a deadline on the real driver allocates nothing") {
                   for (int i = 0; i < 20; ++i)
                       this_fiber::sleep_for(10us);
               }) == 0);
+    });
+}
+
+TEST_CASE("passing values between coroutines allocates nothing, and neither does making one") {
+    testing::run([] {
+        coroutine<int(int)> other{[](auto& self, int value) -> int {
+            for (;;)
+                value = self.yield(value);
+        }};
+        CHECK(allocations_of([&] {
+                  for (int i = 0; i < 100; ++i)
+                      other.resume(i);
+              }) == 0);
+        CHECK(allocations_of([] {
+                  int sum = 0;
+                  for (int i : generator<int>{[](auto& yield) {
+                           for (int k = 0; k < 10; ++k)
+                               yield(k);
+                       }})
+                      sum += i;
+                  CHECK(sum == 45);
+              }) == 0);
+    });
+}
+
+TEST_CASE("a fiber inherits bound values without allocating") {
+    static context_value<int> number;
+    testing::run([] {
+        const context_value<int>::binding bound{number, 1};
+        CHECK(allocations_of([] {
+                  fiber child{[] { CHECK(*number == 1); }};
+                  child.join();
+              }) == 0);
+    });
+}
+
+TEST_CASE("a cancel_scope allocates nothing") {
+    testing::run([] {
+        cancel_scope scope;
+        CHECK(allocations_of([&] { CHECK(scope.run([] { this_fiber::yield(); })); }) == 0);
     });
 }
 
