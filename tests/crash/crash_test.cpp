@@ -104,7 +104,7 @@ TEST_CASE("a stack overflow hits the guard page and names the fiber") {
 TEST_CASE("a stack overflow in a coroutine says so, and names the fiber") {
     const auto [status, words] = run("coroutine_stack_overflow");
     CAPTURE(words);
-    if (sanitized) {
+    if (support::sanitized) {
         CHECK(WIFEXITED(status));
         CHECK(WEXITSTATUS(status) != 0);
     } else {

@@ -15,6 +15,7 @@ class context_binding {
 public:
     context_binding(const context_binding&) = delete;
     context_binding& operator=(const context_binding&) = delete;
+    virtual ~context_binding() = default;
 
     /// What is bound here and now: of the calling fiber, coroutine or thread. The newest; null: nothing.
     static const context_binding* newest() noexcept;
@@ -29,7 +30,6 @@ public:
 
 protected:
     explicit context_binding(const void* key) noexcept : key_{key} {}
-    virtual ~context_binding() = default;
 
 private:
     template <class> friend class context_value;

@@ -141,6 +141,7 @@ public:
     /// Does not run `function` yet. Throws std::system_error when no stack can be had.
     template <class Function>
         requires(!std::is_base_of_v<basic_coroutine, std::remove_cvref_t<Function>>)
+    // NOLINTNEXTLINE(bugprone-forwarding-reference-overload): the line above keeps it off
     explicit coroutine(Function&& function) : coroutine{coroutine_options{}, std::forward<Function>(function)}
     {
     }
@@ -160,9 +161,9 @@ public:
     Out resume(In... value) { return receive<Out>(basic_coroutine::resume(state_, address_of(value...))); }
 
     /// As `resume`, but the function's `yield` throws `failure`. If it has not begun, it never will.
-    Out resume_throwing(std::exception_ptr failure)
+    Out resume_throwing(const std::exception_ptr& failure)
     {
-        return receive<Out>(basic_coroutine::resume(state_, nullptr, std::move(failure)));
+        return receive<Out>(basic_coroutine::resume(state_, nullptr, failure));
     }
 
 private:

@@ -65,6 +65,7 @@ public:
 
     template <class Function>
         requires std::invocable<std::decay_t<Function>&, yielder&>
+    // NOLINTNEXTLINE(bugprone-forwarding-reference-overload): the line above keeps it off
     explicit generator(Function&& function) : generator{coroutine_options{}, std::forward<Function>(function)}
     {
     }
