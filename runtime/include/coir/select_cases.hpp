@@ -98,6 +98,7 @@ private:
 template <class T, class Buffer = fifo_buffer<T>> class send_copy_case : public send_case<T, Buffer> {
 public:
     send_copy_case(basic_channel<T, Buffer>& to, const T& value) : send_case<T, Buffer>{to, copy_}, copy_(value) {}
+    send_copy_case(send_copy_case&&) = delete; // what send_case refers to would stay behind
 
 private:
     T copy_;
