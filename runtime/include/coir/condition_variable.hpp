@@ -8,7 +8,8 @@
 namespace coir {
 
 /// std::condition_variable for coir::mutex. No spurious wake-ups, but other fibers run before a woken one does: wait
-/// with a predicate.
+/// with a predicate. May be destroyed once everyone who waits has been notified; whose wait ended otherwise (time,
+/// cancellation) must have returned from it.
 ///
 ///     std::unique_lock lock{mutex};
 ///     changed.wait(lock, [&] { return !jobs.empty(); });
