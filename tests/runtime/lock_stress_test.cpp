@@ -16,6 +16,7 @@
 #include <coir/runtime.hpp>
 #include <coir/semaphore.hpp>
 #include <coir/shared_mutex.hpp>
+#include <coir/testing.hpp>
 
 #include <array>
 #include <atomic>
@@ -313,7 +314,7 @@ TEST_CASE("fibers of two hubs and plain threads share all locks, whoever is canc
     arena::random dice{seed};
     while (hubs_running > 0) {
         victims[dice() % victims.size()].cancel();
-        for (auto turns = dice() % 64; turns > 0; --turns)
+        for (auto turns = dice() % 512; turns > 0; --turns)
             std::this_thread::yield();
     }
     one.join();
@@ -321,6 +322,29 @@ TEST_CASE("fibers of two hubs and plain threads share all locks, whoever is canc
     three.join();
     four.join();
     ground.check();
+}
+
+TEST_CASE("whichever wait for a lock is cancelled, in whatever order fibers run, the locks are as they should be") {
+    const auto seed = support::seed();
+    CAPTURE(seed);
+    std::uint64_t waits = 0;
+    for (std::uint64_t i = 0; i < 10; ++i) {
+        CAPTURE(i);
+        waits += testing::cancel_each_wait(seed + i, [&] {
+            arena ground;
+            std::vector<fiber> fibers;
+            for (std::uint64_t number = 0; number < 6; ++number)
+                fibers.emplace_back([&, number] {
+                    arena::random dice{seed + i * 1000 + number};
+                    for (int step = 0; step < 30; ++step)
+                        ground.step(dice);
+                });
+            for (auto& each : fibers)
+                each.join();
+            ground.check();
+        });
+    }
+    CHECK(waits > 0);
 }
 
 TEST_CASE("a barrier keeps fibers of two hubs and a plain thread in step though their waits are cut off") {
