@@ -258,7 +258,7 @@ TEST_CASE("fibers of two hubs and plain threads share all locks, whoever is canc
     CAPTURE(seed);
     constexpr int slots = 3;        // fibers at a time, of each hub
     constexpr int generations = 12; // of fibers, in each slot
-    constexpr int steps = 60;       // of each fiber, if it lives that long
+    constexpr int steps = 200;      // of each fiber, if it lives that long
 
     arena ground;
     std::array<victim, std::size_t{2} * slots> victims;
@@ -314,7 +314,7 @@ TEST_CASE("fibers of two hubs and plain threads share all locks, whoever is canc
     arena::random dice{seed};
     while (hubs_running > 0) {
         victims[dice() % victims.size()].cancel();
-        for (auto turns = dice() % 512; turns > 0; --turns)
+        for (auto turns = dice() % 64; turns > 0; --turns)
             std::this_thread::yield();
     }
     one.join();
