@@ -108,7 +108,7 @@ std::shared_ptr<helper_wait> find_or_start(const child_choice& choice)
     return made;
 }
 
-bool outcome(wake_cause cause) noexcept
+bool notified_in_time(wake_cause cause) noexcept
 {
     if (cause == wake_cause::cancelled || cause == wake_cause::deadline) {
         errno = cause == wake_cause::cancelled ? ECANCELED : ETIMEDOUT;
@@ -170,9 +170,9 @@ bool child_watch::wait_for_helper() noexcept
         helper = nullptr; // no memory, or no thread
     }
     if (!helper)
-        return outcome(park_until({.reason = {"child"}, .deadline = deadline_after(pause)}));
+        return notified_in_time(park_until({.reason = {"child"}, .deadline = deadline_after(pause)}));
     const outside_work counted;
-    return outcome(parking_lot::park(helper.get(), {.reason = {"child"}},
+    return notified_in_time(parking_lot::park(helper.get(), {.reason = {"child"}},
                                      [&] { return !helper->done.load(std::memory_order_seq_cst); }));
 }
 
