@@ -6,6 +6,7 @@
 
 #include <doctest/doctest.h>
 
+#include <coir/as_completed.hpp>
 #include <coir/async.hpp>
 #include <coir/auto_reset_event.hpp>
 #include <coir/barrier.hpp>
@@ -18,21 +19,27 @@
 #include <coir/event.hpp>
 #include <coir/fiber.hpp>
 #include <coir/fiber_group.hpp>
+#include <coir/fiber_pool.hpp>
 #include <coir/generator.hpp>
+#include <coir/joinable_channel.hpp>
 #include <coir/latch.hpp>
+#include <coir/map.hpp>
 #include <coir/mutex.hpp>
 #include <coir/offload.hpp>
 #include <coir/once.hpp>
 #include <coir/promise.hpp>
 #include <coir/recursive_mutex.hpp>
+#include <coir/select.hpp>
 #include <coir/semaphore.hpp>
 #include <coir/shared_mutex.hpp>
 #include <coir/testing.hpp>
+#include <coir/wait_any.hpp>
 
 #include <algorithm>
 #include <deque>
 #include <future>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <shared_mutex>
 #include <stop_token>
@@ -519,6 +526,143 @@ TEST_CASE("coroutines and generators are unwound wherever their fiber is cancell
         group.join();
         CHECK(alive == 0);
         CHECK(sum >= 6);
+    });
+}
+
+TEST_CASE("select") {
+    for (const std::size_t capacity : {0, 2})
+        cancel_each_wait_of([capacity] {
+            channel<int> odd{capacity};
+            channel<int> even{capacity};
+            event over;
+            std::vector<int> sent;
+            std::vector<int> received;
+            fiber_group senders;
+            fiber_group receivers;
+            for (int i = 0; i < 2; ++i) {
+                senders.spawn([&, i] {
+                    for (int round = 0; round < 3; ++round) {
+                        const int value = 10 * i + round;
+                        select(on_send(odd, value, [&] { sent.push_back(value); }),
+                               on_send(even, value, [&] { sent.push_back(value); }), on_timeout(1s, [] {}));
+                    }
+                });
+                receivers.spawn([&] {
+                    const auto keep = [&](std::optional<int> value) { received.push_back(value.value()); };
+                    for (bool ended = false; !ended;)
+                        select(on_receive(odd, keep), on_receive(even, keep), on_set(over, [&] { ended = true; }));
+                });
+            }
+            senders.join();
+            // What is still in a buffer: somebody takes it who is not cancelled.
+            over.set();
+            receivers.join();
+            for (auto* each : {&odd, &even})
+                while (auto value = each->try_receive())
+                    received.push_back(*value);
+            std::ranges::sort(sent);
+            std::ranges::sort(received);
+            CHECK(sent == received);
+        });
+}
+
+TEST_CASE("waiting for the first and for all") {
+    cancel_each_wait_of([] {
+        std::vector<fiber> workers;
+        for (int i = 1; i <= 3; ++i)
+            workers.emplace_back([i] { this_fiber::sleep_for(std::chrono::milliseconds{i}); });
+        int first = 0;
+        int all = 0;
+        fiber_group waiters;
+        for (int i = 0; i < 2; ++i)
+            waiters.spawn([&] {
+                first += wait_any(workers) != workers.end();
+                wait_all(workers);
+                ++all;
+            });
+        waiters.join();
+        for (auto& each : workers)
+            each.join();
+        CHECK(first >= 1);
+        CHECK(all >= 1);
+    });
+}
+
+TEST_CASE("queues of tasks") {
+    cancel_each_wait_of([] {
+        joinable_channel<int> tasks;
+        int done = 0;
+        fiber_group workers;
+        for (int i = 0; i < 2; ++i)
+            workers.spawn([&] {
+                for ([[maybe_unused]] const int task : tasks) {
+                    struct report {
+                        joinable_channel<int>& to;
+                        int& count;
+                        ~report()
+                        {
+                            ++count;
+                            to.task_done();
+                        }
+                    } const at_end{tasks, done};
+                    this_fiber::sleep_for(1ms);
+                }
+            });
+        fiber boss{[&] { tasks.join(); }};
+        for (int task = 0; task < 4; ++task)
+            tasks.send(task);
+        tasks.join();
+        CHECK(done == 4);
+        CHECK(tasks.unfinished() == 0);
+        boss.join();
+        tasks.close();
+        workers.join();
+    });
+}
+
+TEST_CASE("pools and maps: what was cancelled ends them, and nothing outlives them") {
+    cancel_each_wait_of([] {
+        int running = 0;
+        const auto work = [&](int number) {
+            const inside call{running};
+            CHECK(running <= 2);
+            this_fiber::sleep_for(1ms);
+            return 2 * number;
+        };
+        const std::vector numbers{1, 2, 3, 4};
+        fiber_group callers;
+        callers.spawn([&] {
+            fiber_pool pool{2};
+            for (const int number : numbers)
+                if (!pool.spawn([&, number] { work(number); }))
+                    break;
+            pool.join();
+        });
+        callers.join();
+        CHECK(running == 0);
+
+        callers.spawn([&] {
+            try {
+                const auto doubled = map(numbers, work, {.concurrency = 2});
+                CHECK(doubled == std::vector{2, 4, 6, 8});
+            } catch (const std::future_error& error) { // one of the calls was cancelled, and none of us
+                CHECK(error.code() == std::future_errc::broken_promise);
+            }
+        });
+        callers.join();
+        CHECK(running == 0);
+
+        callers.spawn([&] {
+            int sum = 0;
+            try {
+                for (const int each : as_completed(numbers, work, {.concurrency = 2}))
+                    sum += each;
+                CHECK(sum == 20);
+            } catch (const std::exception&) { // the same
+            }
+        });
+        callers.join();
+        CHECK(running == 0);
     });
 }
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <deque>
 #include <functional>
+#include <future>
 #include <optional>
 #include <ranges>
 #include <type_traits>
@@ -60,7 +61,8 @@ void for_each(Range&& range, Function&& function, const map_options& options = {
     calls.join();
 }
 
-/// As `for_each`, and returns what the calls returned, in the order of the range. References are copied.
+/// As `for_each`, and returns what the calls returned, in the order of the range. References are copied. A function
+/// that throws `cancelled` itself leaves a gap: std::future_error (broken_promise).
 ///
 ///     std::vector<page> pages = coir::map(urls, fetch, {.concurrency = 10});
 template <std::ranges::input_range Range, class Function>
@@ -83,8 +85,11 @@ auto map(Range&& range, Function&& function, const map_options& options = {})
     }
     std::vector<result> collected;
     collected.reserve(results.size());
-    for (auto& each : results)
-        collected.push_back(std::move(*each)); // NOLINT(bugprone-unchecked-optional-access): every call has returned
+    for (auto& each : results) {
+        if (!each) // the function has thrown `cancelled` of its own accord, which is no failure
+            throw std::future_error{std::future_errc::broken_promise};
+        collected.push_back(std::move(*each));
+    }
     return collected;
 }
 
