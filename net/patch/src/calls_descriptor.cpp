@@ -5,10 +5,13 @@
 #include "interpose.hpp"
 #include "libc.hpp"
 #include "on_helper.hpp"
+#include "stdio_file.hpp"
 
 #include <coir/net/readiness.hpp>
 
 #include <fcntl.h>
+#include <stdio_ext.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 
@@ -33,6 +36,33 @@ void give_up_target(int source, int target) noexcept
     if (source != target && ::fcntl(source, F_GETFD) >= 0)
         give_up(target);
     errno = saved;
+}
+
+/// Before a FILE is closed in a fiber: writes what it still holds, and waits for others who are about to leave it,
+/// woken by the close. What cannot be written because the fiber is cut off is lost, as after any failed write.
+int finish_writing(FILE* file) noexcept
+{
+    if (outside() || !may_wait(file) || locked_by_program(file))
+        return 0;
+    const stdio_turn turn{file};
+    const int result = flush_in_fiber(file);
+    if (result != 0)
+        ::__fpurge(file);
+    give_up(::fileno(file));
+    return result;
+}
+
+/// The genuine one closes, and opens what may be a named pipe, which can be waited for only on a helper.
+FILE* reopen(const char* path, const char* mode, FILE* file,
+             libc_function<FILE*(const char*, const char*, FILE*)>& genuine) noexcept
+{
+    give_up(::fileno(file));
+    finish_writing(file);
+    struct stat status;
+    const int before = errno;
+    const bool fifo = !outside() && path && ::stat(path, &status) == 0 && S_ISFIFO(status.st_mode);
+    errno = before;
+    return fifo ? on_helper([&] { return genuine(path, mode, file); }) : genuine(path, mode, file);
 }
 
 } // namespace
@@ -73,18 +103,34 @@ COIR_INTERPOSE void closefrom(int first) noexcept
     libc.closefrom(first);
 }
 
-// These three close their descriptor inside libc, where no call of close can be seen.
+// These close their descriptor inside libc, where no call of close can be seen.
 
 COIR_INTERPOSE int fclose(FILE* file)
 {
     give_up(::fileno(file));
-    return libc.fclose(file);
+    const int failed = finish_writing(file);
+    const int error = errno;
+    const int result = libc.fclose(file);
+    if (failed)
+        errno = error;
+    return failed ? EOF : result;
 }
 
 COIR_INTERPOSE int pclose(FILE* file)
 {
     give_up(::fileno(file));
+    finish_writing(file);
     return outside() ? libc.pclose(file) : on_helper([&] { return libc.pclose(file); });
+}
+
+COIR_INTERPOSE FILE* freopen(const char* path, const char* mode, FILE* file)
+{
+    return reopen(path, mode, file, libc.freopen);
+}
+
+COIR_INTERPOSE FILE* freopen64(const char* path, const char* mode, FILE* file)
+{
+    return reopen(path, mode, file, libc.freopen64);
 }
 
 COIR_INTERPOSE int closedir(DIR* directory)

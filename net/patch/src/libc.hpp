@@ -21,6 +21,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstdarg>
 #include <cstdio>
 #include <ctime>
 #include <dirent.h>
@@ -82,6 +83,37 @@ struct libc_functions {
     libc_function<int(FILE*)> fclose{"fclose"};
     libc_function<int(FILE*)> pclose{"pclose"};
     libc_function<int(DIR*)> closedir{"closedir"};
+
+    libc_function<int(int, const char*, int, mode_t)> openat{"openat"};
+    libc_function<int(const char*, int)> open_2{"__open_2"};
+    libc_function<int(int, const char*, int)> openat_2{"__openat_2"};
+    libc_function<FILE*(const char*, const char*)> fopen{"fopen"};
+    libc_function<FILE*(const char*, const char*)> fopen64{"fopen64"};
+    libc_function<FILE*(const char*, const char*, FILE*)> freopen{"freopen"};
+    libc_function<FILE*(const char*, const char*, FILE*)> freopen64{"freopen64"};
+
+    // stdio; what has an unlocked form does the same in it
+    libc_function<int(FILE*)> getc{"getc"};
+    libc_function<int(FILE*)> underflow{"__underflow"};
+    libc_function<int(FILE*)> uflow{"__uflow"};
+    libc_function<size_t(void*, size_t, size_t, FILE*)> fread{"fread"};
+    libc_function<size_t(void*, size_t, size_t, size_t, FILE*)> fread_chk{"__fread_chk"};
+    libc_function<char*(char*, int, FILE*)> fgets{"fgets"};
+    libc_function<char*(char*, size_t, int, FILE*)> fgets_chk{"__fgets_chk"};
+    libc_function<ssize_t(char**, size_t*, int, FILE*)> getdelim{"getdelim"};
+    libc_function<int(FILE*, const char*, std::va_list)> vfscanf{"vfscanf"};
+    libc_function<int(FILE*, const char*, std::va_list)> isoc99_vfscanf{"__isoc99_vfscanf"};
+    libc_function<int(int, FILE*)> putc{"putc"};
+    libc_function<int(FILE*, int)> overflow{"__overflow"};
+    libc_function<size_t(const void*, size_t, size_t, FILE*)> fwrite{"fwrite"};
+    libc_function<int(const char*, FILE*)> fputs{"fputs"};
+    libc_function<int(const char*)> puts{"puts"};
+    libc_function<int(FILE*)> fflush{"fflush"};
+    libc_function<int(FILE*, const char*, std::va_list)> vfprintf{"vfprintf"};
+    libc_function<int(FILE*, int, const char*, std::va_list)> vfprintf_chk{"__vfprintf_chk"};
+    libc_function<int(int, const char*, std::va_list)> vdprintf{"vdprintf"};
+    libc_function<int(int, int, const char*, std::va_list)> vdprintf_chk{"__vdprintf_chk"};
+    libc_function<int(char*, size_t, int, size_t, const char*, std::va_list)> vsnprintf_chk{"__vsnprintf_chk"};
 
     // sockets
     libc_function<int(int, const sockaddr*, socklen_t)> connect{"connect"};
