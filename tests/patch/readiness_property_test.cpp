@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// poll, select and epoll_wait asked about random descriptors: in a fiber as on a thread.
+// poll, select and epoll_wait asked about random descriptors, and random transfers: in a fiber as on a thread.
 #include "descriptors.hpp"
 
 #include <seed.hpp>
@@ -8,9 +8,11 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/select.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -136,6 +138,103 @@ void epoll_at_random(stage& on, generator& random, const std::vector<int>& descr
     ::close(epoll);
 }
 
+// ---- transfers ------------------------------------------------------------------------------------------------------
+
+/// Not TCP: how soon and in how many pieces that delivers is up to the kernel.
+std::vector<two> random_pairs(stage& on, generator& random)
+{
+    std::vector<two> all;
+    for (int count = 1 + below(random, 3); count > 0; --count)
+        switch (below(random, 4)) {
+        case 0: all.push_back(unix_pair(on)); break;
+        case 1: all.push_back(unix_pair(on, SOCK_DGRAM)); break;
+        case 2: all.push_back(unix_pair(on, SOCK_SEQPACKET)); break;
+        case 3: all.push_back(make_pipe(on)); break;
+        }
+    return all;
+}
+
+bool is_socket(int descriptor)
+{
+    int type = 0;
+    socklen_t size = sizeof type;
+    return ::getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &size) == 0;
+}
+
+bool ready(int descriptor, short events)
+{
+    pollfd item{.fd = descriptor, .events = events, .revents = 0};
+    return ::poll(&item, 1, 0) != 0;
+}
+
+void note_bytes(stage& on, long size, const std::string& bytes)
+{
+    if (size > 0)
+        on.note(" ", std::hash<std::string>{}(bytes.substr(0, static_cast<std::size_t>(size))));
+}
+
+void receive_at_random(stage& on, generator& random, int from)
+{
+    const bool socket = is_socket(from);
+    if (!socket && !ready(from, POLLIN))
+        return; // would wait for ever, while a socket has its time-out
+    std::string bytes(1 + random() % 3000, '\0');
+    iovec parts[]{{bytes.data(), bytes.size() / 3}, {bytes.data() + bytes.size() / 3, bytes.size() - bytes.size() / 3}};
+    msghdr message{};
+    message.msg_iov = parts;
+    message.msg_iovlen = 2;
+    mmsghdr several[2]{};
+    several[0].msg_hdr = message;
+    several[1].msg_hdr.msg_iov = parts;
+    several[1].msg_hdr.msg_iovlen = 1;
+    int flags = 0;
+    for (const int each : {MSG_PEEK, MSG_WAITALL, MSG_DONTWAIT, MSG_TRUNC})
+        if (below(random, 4) == 0)
+            flags |= each;
+    long size = 0;
+    switch (below(random, socket ? 6 : 3)) {
+    case 0: size = on.record("read", [&] { return ::read(from, bytes.data(), bytes.size()); }); break;
+    case 1: size = on.record("readv", [&] { return ::readv(from, parts, 2); }); break;
+    case 2: size = on.record("preadv2", [&] { return ::preadv2(from, parts, 2, -1, 0); }); break;
+    case 3: size = on.record("recv", [&] { return ::recv(from, bytes.data(), bytes.size(), flags); }); break;
+    case 4:
+        size = on.record("recvmsg", [&] { return ::recvmsg(from, &message, flags); });
+        on.note(" ", message.msg_flags);
+        break;
+    case 5:
+        if (on.record("recvmmsg", [&] { return ::recvmmsg(from, several, 2, flags & MSG_DONTWAIT, nullptr); }) > 0)
+            on.note(" ", several[0].msg_len, several[1].msg_len);
+        return;
+    }
+    note_bytes(on, std::min(size, static_cast<long>(bytes.size())), bytes);
+}
+
+void send_at_random(stage& on, generator& random, int to)
+{
+    const bool socket = is_socket(to);
+    std::string bytes(1 + random() % (socket ? 20'000 : 2000), '\0');
+    std::ranges::generate(bytes, [&] { return static_cast<char>(random()); });
+    if (!socket && !ready(to, POLLOUT))
+        return;
+    const iovec parts[]{{bytes.data(), bytes.size() / 2}, {bytes.data() + bytes.size() / 2, bytes.size() / 3}};
+    msghdr message{};
+    message.msg_iov = const_cast<iovec*>(parts);
+    message.msg_iovlen = 2;
+    mmsghdr several[2]{};
+    several[0].msg_hdr = several[1].msg_hdr = message;
+    const int flags = MSG_NOSIGNAL | (below(random, 3) == 0 ? MSG_DONTWAIT : 0);
+    switch (below(random, socket ? 5 : 2)) {
+    case 0: on.record("write", [&] { return ::write(to, bytes.data(), bytes.size()); }); break;
+    case 1: on.record("writev", [&] { return ::writev(to, parts, 2); }); break;
+    case 2: on.record("send", [&] { return ::send(to, bytes.data(), bytes.size(), flags); }); break;
+    case 3: on.record("sendmsg", [&] { return ::sendmsg(to, &message, flags); }); break;
+    case 4:
+        if (on.record("sendmmsg", [&] { return ::sendmmsg(to, several, 2, flags); }) > 0)
+            on.note(" ", several[0].msg_len, several[1].msg_len);
+        break;
+    }
+}
+
 } // namespace
 
 TEST_CASE("random descriptors are as ready in a fiber as on a thread") {
@@ -150,6 +249,39 @@ TEST_CASE("random descriptors are as ready in a fiber as on a thread") {
                 poll_at_random(on, random, descriptors);
                 select_at_random(on, random, descriptors);
                 epoll_at_random(on, random, descriptors);
+            }
+        });
+    }
+}
+
+TEST_CASE("random transfers move the same bytes in a fiber as on a thread") {
+    const auto seed = support::seed();
+    struct ignored { // writes to who is gone
+        void (*before)(int) = ::signal(SIGPIPE, SIG_IGN);
+        ~ignored() { ::signal(SIGPIPE, before); }
+    } pipe_signal;
+    for (std::uint64_t round = 0; round < 60; ++round) {
+        CAPTURE(seed);
+        CAPTURE(round);
+        native_diff([&](stage& on) {
+            generator random{seed + round};
+            const auto pairs = random_pairs(on, random);
+            for (const auto& [a, b] : pairs)
+                for (const int each : {a, b})
+                    if (is_socket(each)) {
+                        set_timeout(each, SO_RCVTIMEO, 1 + below(random, 3));
+                        set_timeout(each, SO_SNDTIMEO, 1 + below(random, 3));
+                    }
+            for (int i = 0; i < 25; ++i) {
+                const auto [a, b] = pairs[random() % pairs.size()];
+                const bool way = !is_socket(a) || below(random, 2) == 0; // a pipe has but one
+                const int kind = below(random, 20);
+                if (kind < 10)
+                    send_at_random(on, random, way ? b : a);
+                else if (kind < 19)
+                    receive_at_random(on, random, way ? a : b);
+                else if (is_socket(a))
+                    on.record("shutdown", [&, end = a] { return ::shutdown(end, SHUT_WR); });
             }
         });
     }

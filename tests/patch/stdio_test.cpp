@@ -284,6 +284,20 @@ TEST_CASE("threads and fibers read from one FILE, and nothing is lost") {
     CHECK(ends_of_lines == 500);
 }
 
+TEST_CASE("the next owner of a closed FILE's number is not taken for a file") {
+    CHECK(native_diff([](stage& on) {
+              FILE* const file = std::fopen("/proc/self/status", "re");
+              const int number = ::fileno(file);
+              char line[64];
+              on.note(std::fgets(line, sizeof line, file) == line);
+              on.record("close", [&] { return std::fclose(file); });
+              const auto ends = make_pipe(on);
+              on.note(ends.a == number);
+              auto feeding = feed(on, ends.b, {"x"});
+              on.record("read", [&] { return ::read(ends.a, line, 1); });
+          }) == "1\nclose 0\n1\nread 1\n");
+}
+
 TEST_CASE("dprintf waits as write does") {
     CHECK(native_diff([](stage& on) {
               const auto [reader, writer] = make_pipe(on);

@@ -38,9 +38,7 @@ void give_up_target(int source, int target) noexcept
     errno = saved;
 }
 
-/// Before a FILE is closed in a fiber: writes what it still holds, and waits for others who are about to leave it,
-/// woken by the close. What cannot be written because the fiber is cut off is lost, as after any failed write.
-int finish_writing(FILE* file) noexcept
+int write_rest(FILE* file) noexcept
 {
     if (outside() || !may_wait(file) || locked_by_program(file))
         return 0;
@@ -48,16 +46,24 @@ int finish_writing(FILE* file) noexcept
     const int result = flush_in_fiber(file);
     if (result != 0)
         ::__fpurge(file);
+    return result;
+}
+
+/// Before a FILE is closed: wakes who waits for it. In a fiber, writes what it still holds, when the others have left
+/// it. What cannot be written because the fiber is cut off is lost, as after any failed write.
+int give_up_file(FILE* file) noexcept
+{
     give_up(::fileno(file));
+    const int result = write_rest(file);
+    give_up(::fileno(file)); // again: writing has asked what the descriptor is, and may have waited for it
     return result;
 }
 
 /// The genuine one closes, and opens what may be a named pipe, which can be waited for only on a helper.
 FILE* reopen(const char* path, const char* mode, FILE* file,
-             libc_function<FILE*(const char*, const char*, FILE*)>& genuine) noexcept
+             libc_function<FILE*(const char*, const char*, FILE*)>& genuine)
 {
-    give_up(::fileno(file));
-    finish_writing(file);
+    give_up_file(file);
     struct stat status;
     const int before = errno;
     const bool fifo = !outside() && path && ::stat(path, &status) == 0 && S_ISFIFO(status.st_mode);
@@ -107,8 +113,7 @@ COIR_INTERPOSE void closefrom(int first) noexcept
 
 COIR_INTERPOSE int fclose(FILE* file)
 {
-    give_up(::fileno(file));
-    const int failed = finish_writing(file);
+    const int failed = give_up_file(file);
     const int error = errno;
     const int result = libc.fclose(file);
     if (failed)
@@ -118,8 +123,7 @@ COIR_INTERPOSE int fclose(FILE* file)
 
 COIR_INTERPOSE int pclose(FILE* file)
 {
-    give_up(::fileno(file));
-    finish_writing(file);
+    give_up_file(file);
     return outside() ? libc.pclose(file) : on_helper([&] { return libc.pclose(file); });
 }
 

@@ -41,7 +41,7 @@ template <class Try> int lock_in_fiber(int fd, Try&& try_once) noexcept
     }
 }
 
-int control(int fd, int command, long argument) noexcept
+int control(int fd, int command, long argument)
 {
     const bool waits = command == F_SETLKW || command == F_OFD_SETLKW;
     if (outside() || !waits)

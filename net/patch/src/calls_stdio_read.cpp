@@ -15,6 +15,8 @@ namespace coir {
 
 namespace {
 
+// What may call the genuine function on a plain thread is not noexcept: pthread_cancel unwinds through it.
+
 bool ours(FILE* file) noexcept
 {
     return !outside() && may_wait(file) && !locked_by_program(file);
@@ -51,7 +53,7 @@ template <class Take> bool take_from(FILE* file, Take&& take) noexcept
     return true;
 }
 
-int get_character(FILE* file) noexcept
+int get_character(FILE* file)
 {
     if (!ours(file))
         return libc.getc(file);
@@ -64,7 +66,7 @@ int get_character(FILE* file) noexcept
     return done ? result : on_helper([&] { return libc.getc(file); });
 }
 
-size_t read_items(void* data, size_t item, size_t count, FILE* file) noexcept
+size_t read_items(void* data, size_t item, size_t count, FILE* file)
 {
     const size_t wanted = item * count;
     if (wanted == 0 || !ours(file))
@@ -82,7 +84,7 @@ size_t read_items(void* data, size_t item, size_t count, FILE* file) noexcept
     return done == wanted ? count : done / item;
 }
 
-char* read_line(char* line, int room, FILE* file) noexcept
+char* read_line(char* line, int room, FILE* file)
 {
     if (room <= 1 || !ours(file))
         return libc.fgets(line, room, file);
@@ -129,7 +131,7 @@ bool make_room(char** line, size_t* room, size_t needed) noexcept
     return true;
 }
 
-ssize_t read_until(char** line, size_t* room, int delimiter, FILE* file) noexcept
+ssize_t read_until(char** line, size_t* room, int delimiter, FILE* file)
 {
     if (!line || !room || !ours(file))
         return libc.getdelim(line, room, delimiter, file);
@@ -173,7 +175,7 @@ ssize_t read_until(char** line, size_t* room, int delimiter, FILE* file) noexcep
 
 /// `genuine` reads as it goes, and there is no making steps of it: it waits here for its first byte, and for others on
 /// a helper.
-template <class Genuine> int scan(FILE* file, Genuine&& genuine) noexcept
+template <class Genuine> int scan(FILE* file, Genuine&& genuine)
 {
     if (!ours(file))
         return genuine();

@@ -55,7 +55,7 @@ size_t write_bytes(FILE* file, const char* data, size_t size) noexcept
     return done;
 }
 
-size_t write_items(const void* data, size_t item, size_t count, FILE* file) noexcept
+size_t write_items(const void* data, size_t item, size_t count, FILE* file)
 {
     const size_t size = item * count;
     if (size == 0 || !ours(file))
@@ -65,7 +65,7 @@ size_t write_items(const void* data, size_t item, size_t count, FILE* file) noex
     return done == size ? count : done / item;
 }
 
-int put_character(int character, FILE* file) noexcept
+int put_character(int character, FILE* file)
 {
     if (!ours(file))
         return libc.putc(character, file);
@@ -74,7 +74,7 @@ int put_character(int character, FILE* file) noexcept
     return write_bytes(file, &byte, 1) == 1 ? static_cast<unsigned char>(byte) : EOF;
 }
 
-int put_string(const char* string, FILE* file) noexcept
+int put_string(const char* string, FILE* file)
 {
     if (!ours(file))
         return libc.fputs(string, file);
