@@ -226,6 +226,39 @@ TEST_CASE("threads and fibers meet at one barrier") {
     CHECK(serial == 200);
 }
 
+TEST_CASE("fibers of two hubs share a semaphore and a barrier") {
+    semaphore full;
+    semaphore room{2};
+    barrier meeting{4};
+    std::atomic<int> taken{0};
+    constexpr int each = 300;
+    const auto hub = [&] {
+        coir::run([&] {
+            coir::fiber_group fibers;
+            fibers.spawn([&] {
+                for (int i = 0; i < each; ++i) {
+                    must(::sem_wait(&room));
+                    must(::sem_post(&full));
+                }
+                ::pthread_barrier_wait(&meeting);
+            });
+            fibers.spawn([&] {
+                for (int i = 0; i < each; ++i) {
+                    must(::sem_wait(&full));
+                    ++taken;
+                    must(::sem_post(&room));
+                }
+                ::pthread_barrier_wait(&meeting);
+                CHECK(taken == 2 * each);
+            });
+            fibers.join();
+        });
+    };
+    std::thread other{hub};
+    hub();
+    other.join();
+}
+
 TEST_CASE("who is told destroys the barrier, and the others leave it first") {
     CHECK(native_diff([](stage& on) {
               pthread_barrier_t meeting;

@@ -40,12 +40,12 @@ auto service_by(libc_function<int(Key, const char*, servent*, char*, size_t, ser
 
 COIR_INTERPOSE passwd* getpwnam(const char* name)
 {
-    return outside() || !name ? libc.getpwnam(name) : look_up_static_entry<passwd>(by(libc.getpwnam_r, name), false);
+    return outside() ? libc.getpwnam(name) : look_up_static_entry<passwd>(by(libc.getpwnam_r, name), false);
 }
 
 COIR_INTERPOSE int getpwnam_r(const char* name, passwd* entry, char* room, size_t size, passwd** found)
 {
-    if (outside() || !name)
+    if (outside())
         return libc.getpwnam_r(name, entry, room, size, found);
     return look_up_entry(by(libc.getpwnam_r, name), entry, room, size, found, nullptr);
 }

@@ -30,24 +30,19 @@ struct helper_wait final : offload_job {
 
     child_choice choice;
     std::atomic<bool> done{false};
-    std::shared_ptr<helper_wait> keep;
-    std::shared_ptr<helper_wait> following; ///< in the list of those that are not done
+    std::shared_ptr<helper_wait> keep; ///< itself, until it is done
+    helper_wait* following = nullptr;  ///< in the list of those that are not
 };
 
 constinit spin_lock list_guard;
-
-std::shared_ptr<helper_wait>& all_waits() noexcept
-{
-    static auto* const first = new std::shared_ptr<helper_wait>; // helpers may outlive the statics
-    return *first;
-}
+constinit helper_wait* all_waits = nullptr;
 
 /// In a forked child there are no helpers.
 [[gnu::constructor]] void watch_forks() noexcept
 {
     ::pthread_atfork(nullptr, nullptr, [] {
         std::construct_at(&list_guard);
-        std::construct_at(&all_waits());
+        all_waits = nullptr;
     });
 }
 
@@ -55,15 +50,14 @@ std::shared_ptr<helper_wait>& all_waits() noexcept
 void finish(helper_wait& ended) noexcept
 {
     std::shared_ptr<helper_wait> last;
-    std::shared_ptr<helper_wait> unlinked;
     {
         const std::lock_guard held{list_guard};
         last = std::move(ended.keep);
-        for (auto* place = &all_waits(); *place; place = &(*place)->following)
-            if (place->get() == &ended) {
-                unlinked = std::exchange(*place, std::move(ended.following));
-                break;
-            }
+        auto** place = &all_waits;
+        while (*place && *place != &ended)
+            place = &(*place)->following;
+        if (*place)
+            *place = ended.following;
     }
     ended.done.store(true, std::memory_order_seq_cst);
     parking_lot::unpark(&ended, std::numeric_limits<std::size_t>::max());
@@ -79,7 +73,7 @@ void helper_wait::run() noexcept
 
 std::shared_ptr<helper_wait> find(const child_choice& choice) noexcept
 {
-    for (auto* each = all_waits().get(); each; each = each->following.get())
+    for (auto* each = all_waits; each; each = each->following)
         if (each->choice == choice)
             return each->keep;
     return nullptr;
@@ -96,8 +90,7 @@ std::shared_ptr<helper_wait> find_or_start(const child_choice& choice)
             made->keep.reset(); // not the last reference
             return found;
         }
-        made->following = std::move(all_waits());
-        all_waits() = made;
+        made->following = std::exchange(all_waits, made.get());
     }
     try {
         offload_submit(*made);
