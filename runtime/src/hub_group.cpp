@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "hub_group.hpp"
 
+#include <coir/deadline.hpp>
 #include <coir/testing.hpp>
 
 #include <pthread.h>
@@ -25,7 +26,10 @@ hub_group::~hub_group()
 {
     stop();
     cancel_all();
-    wait_until_stopped(never);
+    {
+        const shield until_all_have_ended; // we may be in a fiber of another runtime
+        wait_until_stopped(never);
+    }
     for (auto& each : threads_)
         each.join();
     if (!has_work())

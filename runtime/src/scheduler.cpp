@@ -13,6 +13,7 @@
 
 #include <cxxabi.h>
 #include <exception>
+#include <new>
 #include <sstream>
 #include <stdexcept>
 #include <typeinfo>
@@ -90,7 +91,11 @@ void scheduler::take_unstarted() noexcept
 
 void scheduler::take_in(fiber_state& fiber) noexcept
 {
-    timers_.reserve(live_ + 1); // terminates when there is no memory: who started the fiber cannot be told any more
+    try {
+        timers_.reserve(live_ + 1);
+    } catch (const std::bad_alloc&) {
+        fiber.terminate("there is no memory for its timer, and who started it cannot be told any more");
+    }
     if (std::exchange(counted_, true))
         group_.work_done(); // never the last unit: that is ours
     add(fiber);

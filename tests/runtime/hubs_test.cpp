@@ -393,6 +393,34 @@ TEST_CASE("a runtime may be destroyed in a fiber of another, with fibers that we
     CHECK(unwound);
 }
 
+TEST_CASE("a runtime in the background ends in order although the fiber that destroys it is cancelled") {
+    bool unwound = false;
+    coir::run([&] {
+        fiber owner{[&] {
+            runtime inner{{.hubs = 2}};
+            inner.start();
+            event waits;
+            inner.spawn([&] {
+                try {
+                    waits.set();
+                    this_fiber::sleep_for(24h);
+                } catch (const cancelled&) {
+                    const shield clean_up;
+                    this_fiber::sleep_for(1ms);
+                    unwound = true;
+                    throw;
+                }
+            });
+            waits.wait();
+            this_fiber::sleep_for(24h);
+        }};
+        this_fiber::sleep_for(1ms);
+        owner.cancel();
+        owner.join();
+    });
+    CHECK(unwound);
+}
+
 TEST_CASE("a runtime is run again, and what ended the last run does not cancel the next") {
     runtime fibers{{.hubs = 3}};
     for (int round = 0; round < 50; ++round) {
