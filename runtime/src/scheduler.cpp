@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "scheduler.hpp"
 
+#include "audit.hpp"
 #include "fork.hpp"
 #include "hub_group.hpp"
 #include "overflow_report.hpp"
@@ -125,6 +126,7 @@ void scheduler::run()
         ~mark() { current_scheduler = nullptr; }
     } const running{this};
     const overflow_report overflows;
+    const audited_hub audit{*this};
     context loop;
     loop_ = &loop;
     globals_ = thread_globals::of_this_thread();

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+// What a thread that does not run is doing in the kernel, as another thread of the process sees it in /proc.
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace coir {
+
+/// Copies memory that may be unmapped, or written to, at the same time: what it copies is to be checked, or used for
+/// messages only. The kernel does it, so a bad address is only a refusal, and a sanitizer sees no access. Returns how
+/// many bytes it got.
+std::size_t peek(const void* from, void* into, std::size_t size) noexcept;
+
+struct blocked_call {
+    static constexpr long page_fault = -1;
+
+    long number = page_fault;
+    std::array<std::uintptr_t, 6> arguments{};
+    std::uintptr_t stack = 0;
+    std::uintptr_t code = 0; ///< behind the instruction
+
+    /// The text of /proc/self/task/ID/syscall; nothing for a thread that runs.
+    static std::optional<blocked_call> parse(std::string_view text) noexcept;
+
+    /// The calls by which a hub that has nothing to do waits.
+    bool is_idling() const noexcept;
+    /// Name and descriptors.
+    std::string describe() const;
+    /// Where it comes from, as far as the stack tells: it is searched for return addresses, and some of these may be of
+    /// calls that have long returned. Without the other registers nobody can tell.
+    struct path {
+        std::uintptr_t entry; ///< the function, libc's if it has a name there, that the rest of the program has called
+        std::vector<std::uintptr_t> callers; ///< outside of libc and of coir's runtime, innermost first
+    };
+    path find_path() const;
+
+    friend bool operator==(const blocked_call&, const blocked_call&) = default;
+};
+
+/// Function and library, or library and offset for what is not exported.
+std::string describe_code(std::uintptr_t address);
+
+} // namespace coir
