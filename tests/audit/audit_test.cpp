@@ -29,7 +29,10 @@ ending run(std::string way, std::string audit)
     ::posix_spawn_file_actions_adddup2(&actions, ends[1], STDERR_FILENO);
 
     audit = "COIR_AUDIT=" + audit;
-    std::vector<char*> variables{audit.data()};
+    // ThreadSanitizer has doubts about threads in forked children.
+    const char* options = std::getenv("TSAN_OPTIONS");
+    std::string tsan_options = "TSAN_OPTIONS=" + std::string{options ? options : ""} + " die_after_fork=0";
+    std::vector<char*> variables{audit.data(), tsan_options.data()};
     for (char** each = environ; *each; ++each)
         variables.push_back(*each);
     variables.push_back(nullptr);
