@@ -16,6 +16,7 @@ import time
 import unittest
 import xml.etree.ElementTree
 
+from postgres import Postgres
 from servers import Servers, body_of
 
 MODES = ["sequential", "threads", "fibers"]
@@ -403,6 +404,23 @@ class Others(unittest.TestCase):
         self.assertEqual(sorted(result.stdout.splitlines()), sorted([
             f"{servers.good}/1000/a: 1000 bytes", f"{servers.good}/2000/b: 2000 bytes",
             f"{servers.refused}: Couldn't connect to server"]))
+
+    def test_pool(self):
+        """a thousand fibers share ninety connections to a PostgreSQL as it comes, on one thread"""
+        with Postgres() as database:
+            result = run("pool", database.address)
+            self.assertEqual((result.returncode, result.stdout),
+                             (0, "1000 fibers, 90 connections, 1 OS thread: 1000 right answers\n"), result.stderr)
+            result = run("pool", database.address, "--connections", 3, "--fibers", 10)
+            self.assertEqual((result.returncode, result.stdout),
+                             (0, "10 fibers, 3 connections, 1 OS thread: 10 right answers\n"), result.stderr)
+            result = run("pool", database.address, "--connections", 150)
+            self.assertEqual((result.returncode, result.stdout), (1, ""))
+            self.assertIn("too many clients already", result.stderr)
+        result = run("pool", database.address)
+        self.assertEqual((result.returncode, result.stdout), (1, ""))
+        self.assertIn("Is the server running", result.stderr)
+        self.assertNotEqual(run("pool").returncode, 0)
 
     def test_cpu_bound(self):
         """cpu_bound compares five ways to compute, which all give the same"""
