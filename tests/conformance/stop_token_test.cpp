@@ -120,14 +120,16 @@ TEST_CASE_TEMPLATE("a stop_callback runs where the stop is requested, and may en
 TEST_CASE_TEMPLATE("a stop_callback that is gone is not called [stopcallback]", World, COIR_WORLDS) {
     World::run([] {
         bool called = false;
+        typename World::binary_semaphore gone{0};
         typename World::thread worker{[&](std::stop_token token) {
             {
-                const std::stop_callback gone{token, [&] { called = true; }};
+                const std::stop_callback briefly{token, [&] { called = true; }};
             }
+            gone.release();
             while (!token.stop_requested())
                 World::yield();
         }};
-        World::let_others_run();
+        gone.acquire();
         worker.request_stop();
         worker.join();
         CHECK(called == false);

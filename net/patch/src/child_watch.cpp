@@ -166,7 +166,7 @@ bool child_watch::wait_for_helper() noexcept
         return notified_in_time(park_until({.reason = {"child"}, .deadline = deadline_after(pause)}));
     const outside_work counted;
     return notified_in_time(parking_lot::park(helper.get(), {.reason = {"child"}},
-                                     [&] { return !helper->done.load(std::memory_order_seq_cst); }));
+                                              [&] { return !helper->done.load(std::memory_order_seq_cst); }));
 }
 
 } // namespace coir

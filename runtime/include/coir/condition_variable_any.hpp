@@ -16,8 +16,8 @@ namespace coir {
 ///
 /// No spurious wake-ups, but other fibers run before a woken one does: wait with a predicate. Works between fibers,
 /// hubs and plain threads. The lock's own `lock` and `unlock` may suspend. While a wait takes the lock back it can
-/// neither be cancelled nor cut off; if that throws, the program terminates, as with std. May be destroyed once everyone
-/// who waits has been notified; whose wait ended otherwise must have returned from it.
+/// neither be cancelled nor cut off; if that throws, the program terminates, as with std. May be destroyed once
+/// everyone who waits has been notified; whose wait ended otherwise must have returned from it.
 ///
 ///     std::unique_lock lock{mutex};
 ///     if (!changed.wait(lock, stop, [&] { return !jobs.empty(); }))
