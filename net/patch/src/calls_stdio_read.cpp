@@ -22,6 +22,28 @@ bool ours(FILE* file) noexcept
     return !outside() && may_wait(file) && !locked_by_program(file);
 }
 
+constexpr int error_seen = 0x0020; // glibc, libio/libio.h
+
+/// Takes flags away from a FILE, and returns which of them it had.
+int take_flags(FILE* file, int flags) noexcept
+{
+    const stdio_lock held{file};
+    if (!held)
+        return 0;
+    const int had = file->_flags & flags;
+    file->_flags &= ~flags;
+    return had;
+}
+
+void add_flags(FILE* file, int flags) noexcept
+{
+    if (flags == 0)
+        return;
+    const stdio_lock held{file};
+    if (held)
+        file->_flags |= flags;
+}
+
 struct taken {
     size_t bytes;
     bool more; ///< whether more is wanted
@@ -89,9 +111,7 @@ char* read_line(char* line, int room, FILE* file)
     if (room <= 1 || !ours(file))
         return libc.fgets(line, room, file);
     const stdio_turn turn{file};
-    constexpr int error_seen = 0x0020;
-    const int old_error = file->_flags & error_seen;
-    file->_flags &= ~error_seen;
+    const int old_error = take_flags(file, error_seen);
     const auto most = static_cast<size_t>(room) - 1;
     size_t done = 0;
     bool complete = false;
@@ -107,9 +127,11 @@ char* read_line(char* line, int room, FILE* file)
         return taken{part, !complete};
     });
     const bool failed = (file->_flags & error_seen) && errno != EAGAIN;
-    file->_flags |= old_error;
+    add_flags(file, old_error);
     if (!finished) {
         char* const more = on_helper([&] { return libc.fgets(line + done, room - static_cast<int>(done), file); });
+        if (!more)
+            line[done] = '\0';
         return more || done > 0 ? line : nullptr;
     }
     if (done == 0 || (failed && !complete))

@@ -55,7 +55,9 @@ stdio_step wait_for(FILE* file, short events, direction way) noexcept
         if (!call.wait()) {
             if (errno == EAGAIN) // the program has made it non-blocking: the genuine call is going to say so
                 break;
-            file->_flags |= error_seen;
+            const stdio_lock held{file};
+            if (held)
+                file->_flags |= error_seen;
             return stdio_step::fails;
         }
     errno = before;
