@@ -161,7 +161,7 @@ std::size_t fill(int descriptor)
     std::size_t total = 0;
     set_nonblocking(descriptor, true);
     // TCP and terminals hand on what they have been given, and so find room again, a little later.
-    for (int idle = 0; idle < 2; ++idle) {
+    for (int idle = 0; idle < 4; ++idle) {
         for (ssize_t size = sizeof bytes; size > 0; size /= 2)
             for (ssize_t done; (done = ::write(descriptor, bytes.data(), static_cast<std::size_t>(size))) > 0;) {
                 total += static_cast<std::size_t>(done);

@@ -434,52 +434,56 @@ TEST_CASE("select with a number that is larger than its sets touches no memory b
 // ---- epoll ----------------------------------------------------------------------------------------------------------
 
 TEST_CASE("epoll_wait in a fiber: level, edge and one shot") {
-    CHECK(native_diff([](stage& on) {
-              const int epoll = on.own(::epoll_create1(EPOLL_CLOEXEC));
-              const auto level = unix_pair(on);
-              const auto edge = unix_pair(on);
-              const auto once = unix_pair(on);
-              const auto add = [&](int descriptor, std::uint32_t events, std::uint32_t tag, int operation) {
-                  epoll_event event{.events = events, .data = {.u32 = tag}};
-                  must(::epoll_ctl(epoll, operation, descriptor, &event));
-              };
-              add(level.a, EPOLLIN, 1, EPOLL_CTL_ADD);
-              add(edge.a, EPOLLIN | EPOLLET, 2, EPOLL_CTL_ADD);
-              add(once.a, EPOLLIN | EPOLLONESHOT, 3, EPOLL_CTL_ADD);
-              const auto wait = [&](int timeout) {
-                  std::array<epoll_event, 8> events{};
-                  const int count = on.record("wait", [&] {
-                      return ::epoll_wait(epoll, events.data(), static_cast<int>(events.size()), timeout);
-                  });
-                  std::set<std::uint32_t> tags;
-                  for (int i = 0; i < count; ++i)
-                      tags.insert(events[static_cast<std::size_t>(i)].data.u32);
-                  for (const auto tag : tags)
-                      on.note(" ", tag);
-              };
-              wait(0);
-              wait(3);
-              auto feeding = on.start([&] {
-                  on.until_waiting();
-                  for (const auto& pair : {level, edge, once})
-                      must(::write(pair.b, "x", 1));
-              });
-              wait(-1);
-              feeding.join();
-              wait(100); // the level again; the others have been told already
-              char byte;
-              must(::read(level.a, &byte, 1));
-              wait(2);
-              for (const auto& pair : {edge, once})
-                  must(::write(pair.b, "x", 1));
-              wait(1000);
-              wait(2);
-              auto arming = on.start([&] {
-                  on.until_waiting();
-                  add(once.a, EPOLLIN | EPOLLONESHOT, 4, EPOLL_CTL_MOD);
-              });
-              wait(-1);
-          }) == "wait 0\nwait 0\nwait 3\n  1\n  2\n  3\nwait 1\n  1\nwait 0\nwait 1\n  2\nwait 0\nwait 1\n  4\n");
+    CHECK(
+        native_diff([](stage& on) {
+            const int epoll = on.own(::epoll_create1(EPOLL_CLOEXEC));
+            const auto level = unix_pair(on);
+            const auto edge = unix_pair(on);
+            const auto once = unix_pair(on);
+            const auto add = [&](int descriptor, std::uint32_t events, std::uint32_t tag, int operation) {
+                epoll_event event{.events = events, .data = {.u32 = tag}};
+                must(::epoll_ctl(epoll, operation, descriptor, &event));
+            };
+            add(level.a, EPOLLIN, 1, EPOLL_CTL_ADD);
+            add(edge.a, EPOLLIN | EPOLLET, 2, EPOLL_CTL_ADD);
+            add(once.a, EPOLLIN | EPOLLONESHOT, 3, EPOLL_CTL_ADD);
+            const auto wait = [&](int timeout) {
+                std::array<epoll_event, 8> events{};
+                const int count = on.record("wait", [&] {
+                    return ::epoll_wait(epoll, events.data(), static_cast<int>(events.size()), timeout);
+                });
+                std::set<std::uint32_t> tags;
+                for (int i = 0; i < count; ++i)
+                    tags.insert(events[static_cast<std::size_t>(i)].data.u32);
+                for (const auto tag : tags)
+                    on.note(" ", tag);
+            };
+            wait(0);
+            wait(3);
+            auto feeding = on.start([&] {
+                on.until_waiting();
+                must(::write(level.b, "x", 1));
+            });
+            wait(-1);
+            feeding.join();
+            for (const auto& pair : {edge, once})
+                must(::write(pair.b, "x", 1));
+            wait(1000);
+            wait(100); // the level again; the others have been told already
+            char byte;
+            must(::read(level.a, &byte, 1));
+            wait(2);
+            for (const auto& pair : {edge, once})
+                must(::write(pair.b, "x", 1));
+            wait(1000);
+            wait(2);
+            auto arming = on.start([&] {
+                on.until_waiting();
+                add(once.a, EPOLLIN | EPOLLONESHOT, 4, EPOLL_CTL_MOD);
+            });
+            wait(-1);
+        }) ==
+        "wait 0\nwait 0\nwait 1\n  1\nwait 3\n  1\n  2\n  3\nwait 1\n  1\nwait 0\nwait 1\n  2\nwait 0\nwait 1\n  4\n");
 }
 
 TEST_CASE("an epoll descriptor can itself be polled, and waited for by two fibers") {
