@@ -189,7 +189,7 @@ ssize_t read_until(char** line, size_t* room, int delimiter, FILE* file)
         }
         std::free(rest);
     }
-    if (done == 0)
+    if (done == 0 || !*line)
         return -1;
     (*line)[done] = '\0';
     return static_cast<ssize_t>(done);

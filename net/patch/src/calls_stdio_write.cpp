@@ -89,7 +89,7 @@ int put_string(const char* string, FILE* file)
 class formatted {
 public:
     /// `format(buffer, size)` is vsnprintf.
-    template <class Format> explicit formatted(Format&& format) noexcept
+    template <class Format> explicit formatted(const Format& format) noexcept
     {
         size_ = format(short_, sizeof short_);
         if (size_ < static_cast<int>(sizeof short_))
