@@ -61,7 +61,7 @@ public:
         try {
             group.threads_.reserve(group.size());
             for (auto i = first; i < group.size(); ++i)
-                group.threads_.emplace_back([this, &group, i, go = go_, run = run_] {
+                group.threads_.emplace_back([&group, i, go = go_, run = run_] {
                     go->wait();
                     if (*run)
                         group.run_hub(group.at(i));
@@ -277,14 +277,17 @@ unstarted_queue::fiber_queue hub_group::steal(const scheduler& thief) noexcept
 
 void hub_group::forked(scheduler& survivor) noexcept
 {
-    // The other hubs' threads do not exist here. Their objects stay as they were, in memory that nobody frees: what
-    // was half done in them at the moment of the fork will never be finished.
-    new std::vector{std::move(threads_)};
-    auto& others = *new std::vector{std::move(hubs_)};
-    auto& drivers = *new std::vector{std::move(drivers_)};
-    const auto index = survivor.index();
-    hubs_.push_back(std::move(others[index]));
-    drivers_.push_back(std::move(drivers[index]));
+    // The other hubs' threads do not exist here. Their objects stay as they are, in memory that nobody frees: what was
+    // half done in them at the moment of the fork will never be finished.
+    std::construct_at(&threads_);
+    for (auto& each : hubs_)
+        if (each.get() != &survivor)
+            static_cast<void>(each.release());
+    for (auto& each : drivers_)
+        if (each.get() != &survivor.events())
+            static_cast<void>(each.release());
+    std::erase(hubs_, nullptr);
+    std::erase(drivers_, nullptr);
     survivor.renumber(0);
     idle_count_.store(0, std::memory_order_relaxed);
     kept_.store(false, std::memory_order_relaxed);
