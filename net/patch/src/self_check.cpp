@@ -25,8 +25,8 @@ constinit bool interposed = false;
 
 constexpr const char* advice =
     "coir: libcoir-patch was loaded after libc and interposes nothing: blocking calls will block the thread.\n"
-    "coir: list -lcoir-patch when linking the program itself (with --as-needed, also include <coir/patch.hpp>), or set "
-    "LD_PRELOAD.\n";
+    "coir: list -lcoir-patch when linking the program itself (with --as-needed, also include <coir/patch.hpp>), set "
+    "LD_PRELOAD, or link libcoir-net only and call coir::patch::install.\n";
 
 bool ask() noexcept
 {
@@ -42,7 +42,8 @@ bool ask() noexcept
 [[gnu::constructor]] void check_at_start() noexcept
 {
     interposed = ask();
-    if (interposed)
+    const bool is_going_to_be = loaded_by_install(); // and has to hear of us in any case
+    if (interposed || is_going_to_be)
         return;
     std::fputs(advice, stderr);
     const char* policy = std::getenv("COIR_PATCH_CHECK");
@@ -54,7 +55,7 @@ bool ask() noexcept
 
 bool patch::active() noexcept
 {
-    return interposed;
+    return interposed || is_installed();
 }
 
 } // namespace coir
