@@ -106,7 +106,8 @@ public:
     bool is_open() const noexcept { return descriptor_ >= 0; }
     std::string_view read() noexcept
     {
-        const long size = raw_syscall(SYS_pread64, descriptor_, reinterpret_cast<long>(text_.data()), text_.size(), 0);
+        const long size = raw_syscall(SYS_pread64, descriptor_, reinterpret_cast<long>(text_.data()),
+                                      static_cast<long>(text_.size()), 0);
         return {text_.data(), static_cast<std::size_t>(std::max(size, 0L))};
     }
 
@@ -202,10 +203,10 @@ private:
     void watch();
     void look(watched_hub& hub, time_point now);
     std::optional<watched_hub::wait> wait_of(watched_hub& hub) const;
-    void too_long(watched_hub& hub) const;
+    void too_long(watched_hub& hub, const watched_hub::wait& wait) const;
     void ended(watched_hub& hub);
-    void report(watched_hub& hub, milliseconds time, bool goes_on);
-    void count(const watched_hub& hub, milliseconds time);
+    void report(const watched_hub& hub, const finding& found, milliseconds time, bool goes_on);
+    void count(const finding& found, milliseconds time);
     void forked();
     void finish();
     std::string summary() const;
@@ -349,7 +350,7 @@ void auditor::watch()
 std::optional<watched_hub::wait> auditor::wait_of(watched_hub& hub) const
 {
     const fiber_state* fiber = nullptr;
-    if (peek(hub.running, &fiber, sizeof fiber) != sizeof fiber)
+    if (peek(hub.running, &fiber, sizeof fiber) != sizeof fiber) // NOLINT(bugprone-sizeof-expression)
         return {};
     const auto call = blocked_call::parse(hub.files->call.read());
     if (!call)
@@ -385,17 +386,17 @@ void auditor::look(watched_hub& hub, time_point now)
     }
     hub.until = now;
     if (!hub.found && now - hub.since >= threshold_)
-        too_long(hub);
+        too_long(hub, *seen);
     if (hub.found && !hub.reported && now - hub.since >= patience * threshold_) {
         hub.reported = true;
-        report(hub, std::chrono::duration_cast<milliseconds>(now - hub.since), true);
+        report(hub, *hub.found, std::chrono::duration_cast<milliseconds>(now - hub.since), true);
     }
 }
 
 /// While it lasts: later nothing of it is left on the stack.
-void auditor::too_long(watched_hub& hub) const
+void auditor::too_long(watched_hub& hub, const watched_hub::wait& wait) const
 {
-    const auto& [call, switches, fiber] = *hub.blocked;
+    const auto& [call, switches, fiber] = wait;
     const auto [entry, callers] = call.find_path();
     finding result;
     result.site = {call.number, call.code, callers.empty() ? 0 : callers.front()};
@@ -415,7 +416,7 @@ void auditor::too_long(watched_hub& hub) const
     } else {
         result.who = "the loop";
     }
-    if (wait_of(hub) == hub.blocked) // else some of this was read too late
+    if (wait_of(hub) == wait) // else some of this was read too late
         hub.found = std::move(result);
 }
 
@@ -424,8 +425,8 @@ void auditor::ended(watched_hub& hub)
     const auto time = std::chrono::duration_cast<milliseconds>(hub.until - hub.since);
     if (hub.found) {
         if (!hub.reported)
-            report(hub, time, false);
-        count(hub, time);
+            report(hub, *hub.found, time, false);
+        count(*hub.found, time);
     }
     hub.blocked.reset();
     hub.found.reset();
@@ -434,27 +435,27 @@ void auditor::ended(watched_hub& hub)
 
 // ---- telling --------------------------------------------------------------------------------------------------------
 
-void auditor::report(watched_hub& hub, milliseconds time, bool goes_on)
+void auditor::report(const watched_hub& hub, const finding& found, milliseconds time, bool goes_on)
 {
-    auto& site = sites_[hub.found->site];
+    auto& site = sites_[found.site];
     const auto now = std::chrono::steady_clock::now();
     if (now < site.quiet_until) {
         ++site.unsaid;
         return;
     }
     site.quiet_until = now + quiet_time;
-    auto line = "coir: audit: " + hub.found->who + " has blocked hub " + std::to_string(hub.hub.index()) + " for " +
-                milliseconds_text(time) + (goes_on ? " and still does: " : ": ") + hub.found->what + hub.found->place;
+    auto line = "coir: audit: " + found.who + " has blocked hub " + std::to_string(hub.hub.index()) + " for " +
+                milliseconds_text(time) + (goes_on ? " and still does: " : ": ") + found.what + found.place;
     if (const auto unsaid = std::exchange(site.unsaid, 0))
         line += "; and " + std::to_string(unsaid) + " times before";
     print(line + '\n');
 }
 
-void auditor::count(const watched_hub& hub, milliseconds time)
+void auditor::count(const finding& found, milliseconds time)
 {
-    auto& site = sites_[hub.found->site];
+    auto& site = sites_[found.site];
     if (site.place.empty())
-        site.place = hub.found->what.substr(0, hub.found->what.find(" of descriptor")) + hub.found->place;
+        site.place = found.what.substr(0, found.what.find(" of descriptor")) + found.place;
     ++site.times;
     site.total += time;
     site.longest = std::max(site.longest, time);
