@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSL-1.0
 """examples_test.py DIRECTORY [--test-case=PATTERN]: runs the examples that are in DIRECTORY."""
-import fnmatch
 import os
 import pathlib
 import pty
@@ -16,6 +15,8 @@ import time
 import unittest
 import xml.etree.ElementTree
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+import harness
 from postgres import Postgres
 from servers import Servers, body_of
 
@@ -431,25 +432,6 @@ class Others(unittest.TestCase):
         self.assertEqual(run("cpu_bound", "--work", "much").returncode, 2)
 
 
-def main():
-    global programs, servers
-    programs = pathlib.Path(sys.argv[1]).resolve()
-    patterns = [pattern for argument in sys.argv[2:] if argument.startswith("--test-case=")
-                for pattern in argument.split("=", 1)[1].split(",")]
-
-    def tests(suite):
-        for each in suite:
-            yield from tests(each) if isinstance(each, unittest.TestSuite) else [each]
-
-    every = list(tests(unittest.defaultTestLoader.loadTestsFromModule(sys.modules[__name__])))
-    wanted = [test for test in every if not patterns or any(
-        fnmatch.fnmatch((test.shortDescription() or "").lower(), pattern.lower()) for pattern in patterns)]
-    with Servers() as servers:
-        result = unittest.TextTestRunner().run(unittest.TestSuite(wanted))
-    failed = len({str(getattr(test, "test_case", test)) for test, _ in result.failures + result.errors})
-    print(f"[doctest] test cases: {len(wanted)} | {len(wanted) - failed} passed | {failed} failed | "
-          f"{len(every) - len(wanted)} skipped")
-    return 1 if failed else 0
-
-
-sys.exit(main())
+programs = pathlib.Path(sys.argv[1]).resolve()
+with Servers() as servers:
+    sys.exit(harness.run(sys.modules[__name__], sys.argv[2:]))

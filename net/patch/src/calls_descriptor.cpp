@@ -5,6 +5,7 @@
 #include "interpose.hpp"
 #include "libc.hpp"
 #include "on_helper.hpp"
+#include "own_descriptors.hpp"
 #include "stdio_file.hpp"
 
 #include <coir/net/readiness.hpp>
@@ -71,22 +72,34 @@ FILE* reopen(const char* path, const char* mode, FILE* file,
     return fifo ? on_helper([&] { return genuine(path, mode, file); }) : genuine(path, mode, file);
 }
 
+int refuse(int error) noexcept
+{
+    errno = error;
+    return -1;
+}
+
 } // namespace
 
 COIR_INTERPOSE int close(int fd)
 {
+    if (own_descriptors::contain(fd) && this_fiber::active())
+        return refuse(EBADF); // as if it were not open
     give_up(fd);
     return libc.close(fd);
 }
 
 COIR_INTERPOSE int dup2(int source, int target) noexcept
 {
+    if (own_descriptors::contain(target) && source != target)
+        return refuse(EBUSY);
     give_up_target(source, target);
     return libc.dup2(source, target);
 }
 
 COIR_INTERPOSE int dup3(int source, int target, int flags) noexcept
 {
+    if (own_descriptors::contain(target) && source != target)
+        return refuse(EBUSY);
     give_up_target(source, target);
     return libc.dup3(source, target, flags);
 }
@@ -98,7 +111,8 @@ COIR_INTERPOSE int close_range(unsigned first, unsigned last, int flags) noexcep
         net::about_to_close_range(first, last);
         forget_kinds(first, last);
     }
-    return libc.close_range(first, last, flags);
+    return own_descriptors::around(first, last,
+                                   [=](unsigned from, unsigned to) { return libc.close_range(from, to, flags); });
 }
 
 COIR_INTERPOSE void closefrom(int first) noexcept
@@ -106,7 +120,11 @@ COIR_INTERPOSE void closefrom(int first) noexcept
     const auto from = static_cast<unsigned>(first < 0 ? 0 : first);
     net::about_to_close_range(from, ~0U);
     forget_kinds(from, ~0U);
-    libc.closefrom(first);
+    if (own_descriptors::ours.last < first)
+        libc.closefrom(first);
+    else
+        own_descriptors::around(from, ~0U,
+                                [](unsigned start, unsigned end) { return libc.close_range(start, end, 0); });
 }
 
 // These close their descriptor inside libc, where no call of close can be seen.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
+#include "call_group.hpp"
+
 #include <coir/fiber.hpp>
 
 /// Before each definition of a libc function. Exported without a version: the dynamic linker takes that for any version
@@ -8,10 +10,11 @@
 
 namespace coir {
 
-/// Not in a fiber: exactly libc. The first thing each interposed function asks.
-inline bool outside() noexcept
+/// Not in a fiber, or not patched: exactly libc. The first thing each interposed function asks. Of each file its own.
+static inline bool outside() noexcept
 {
-    return !this_fiber::active();
+    constexpr unsigned group = group_of(__BASE_FILE__);
+    return !this_fiber::active() || !(patched_groups & group);
 }
 
 } // namespace coir

@@ -1,0 +1,555 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSL-1.0
+"""launcher_test.py BUILD [--test-case=PATTERN]: `coir run` with ordinary programs. Equal means: as without coir."""
+import contextlib
+import ctypes
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+tests = pathlib.Path(__file__).resolve().parent.parent
+sys.path += [str(tests / "support"), str(tests / "examples")]
+import harness
+from servers import Handler, Server, Servers, body_of
+
+PR_SET_PDEATHSIG = 1  # prctl(2)
+patience = 60  # seconds until a program that hangs is ended; nothing is measured with it
+build = pathlib.Path(sys.argv[1]).resolve()
+launcher = build / "tools/launcher/coir"
+ordinary = build / "tests/launcher/ordinary"
+python = "/usr/bin/python3"  # Debian's, and not what a version manager puts in its place
+servers = None
+
+
+def path_of(program, package):
+    """Where Debian's package has put a program. A test fails where it is missing."""
+    for directory in ["/usr/bin", "/usr/sbin", *sorted(map(str, pathlib.Path("/usr/lib/postgresql").glob("*/bin")))]:
+        if os.access(f"{directory}/{program}", os.X_OK):
+            return f"{directory}/{program}"
+    raise AssertionError(f"{program} is not installed; it is in Debian's package {package}")
+
+
+def run(*command, **options):
+    options.setdefault("env", servers.environment)
+    if "input" not in options:
+        options.setdefault("stdin", subprocess.DEVNULL)
+    return subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=patience,
+                          **options)
+
+
+def coir(*command, **options):
+    return run(launcher, "run", *command, **options)
+
+
+class Test(unittest.TestCase):
+    def setUp(self):
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.directory = pathlib.Path(temporary.name)
+        self.directory.chmod(0o755)
+
+    def equal(self, *command, switches=(), before=lambda: None, **options):
+        """Runs it without coir and with; returns what came, which was the same."""
+        before()
+        native = run(*command, **options)
+        before()
+        launched = coir(*switches, "--", *command, **options)
+        for each in ["returncode", "stdout", "stderr"]:
+            self.assertEqual(getattr(launched, each), getattr(native, each), f"{each} of {command}")
+        return native
+
+    def wait_until(self, condition, what):
+        for _ in range(6000):
+            if condition():
+                return
+            time.sleep(0.01)
+        self.fail(what)
+
+    def serve(self, *command, **options):
+        log = open(self.directory / "log", "ab")
+        self.addCleanup(log.close)
+        end_with_us = lambda: ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        server = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                  preexec_fn=end_with_us, **options)
+
+        def stop():
+            server.send_signal(signal.SIGQUIT)
+            try:
+                server.wait(5)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+        self.addCleanup(stop)
+        return server
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+def accepts(port):
+    with contextlib.suppress(OSError):
+        socket.create_connection(("127.0.0.1", port)).close()
+        return True
+    return False
+
+
+class Launcher(Test):
+    def test_arguments(self):
+        """coir run passes arguments on as they are"""
+        result = self.equal(ordinary, "arguments", "", "--", "--only", "-x", "two words", "$HOME", "--help")
+        self.assertIn(b"<--only>", result.stdout)
+
+    def test_environment(self):
+        """coir run leaves the environment as it was, in its order"""
+        self.equal(ordinary, "environment")
+        self.equal(ordinary, "environment", switches=["--only=socket"])
+        # There is such a library, though it has been empty for years.
+        environment = {"A": "1", "LD_PRELOAD": "libpthread.so.0", "B": "2", "LD_PRELOAD_TOO": "3"}
+        result = self.equal(ordinary, "environment", env=environment)
+        self.assertEqual(result.stdout.decode().splitlines()[:4], [f"<{k}={v}>" for k, v in environment.items()])
+        self.equal(ordinary, "environment", env={"LD_PRELOAD": ""})
+
+    def test_ends(self):
+        """a program under coir run ends as it does without, by whatever way"""
+        for way, status in [("return", 9), ("exit", 3), ("_exit", 4), ("abort", -signal.SIGABRT),
+                            ("terminated", -signal.SIGTERM), ("overflow", -signal.SIGSEGV), ("exit in handler", 6),
+                            ("exit in thread", 8), ("pthread_exit", 0)]:
+            with self.subTest(way):
+                self.assertEqual(self.equal(ordinary, way).returncode, status)
+
+    def test_stack(self):
+        """main under coir run is on the thread's own stack, all of it"""
+        self.assertEqual(self.equal(ordinary, "stack").stdout.splitlines()[0], b"on main's own stack: 1")
+
+    def test_first_fiber(self):
+        """main under coir run is a fiber that can start others"""
+        result = coir(build / "tests/launcher/spawns")
+        self.assertEqual((result.returncode, result.stdout), (0, b"main\nfast\nslow\n"), result.stderr)
+
+    def test_main_thread(self):
+        """coir run --main=thread leaves main to itself"""
+        runs_exist = "import ctypes; print(ctypes.CDLL(None)._ZN4coir14runtimes_existEv() & 1)"
+        self.assertEqual(coir(python, "-c", runs_exist).stdout, b"1\n")
+        self.assertEqual(coir("--main=thread", python, "-c", runs_exist).stdout, b"0\n")
+
+    def test_children(self):
+        """the programs that a program runs are not patched, unless --children says so"""
+        loaded = ["sh", "-c", "grep -c coir-run /proc/self/maps; exit 5"]
+        self.assertEqual(coir(*loaded).stdout, b"0\n")
+        result = coir("--children", *loaded)
+        self.assertEqual(result.returncode, 5)
+        self.assertGreater(int(result.stdout), 0)
+
+    def test_only(self):
+        """coir run --only leaves the other calls to libc"""
+        # A fiber that sleeps by libc keeps the thread from the other.
+        result = coir("--only=socket,dns", build / "tests/launcher/spawns")
+        self.assertEqual((result.returncode, result.stdout), (0, b"main\nslow\nfast\n"), result.stderr)
+        self.assertEqual(self.equal(ordinary, "children", switches=["--only=socket,poll"]).returncode, 0)
+
+    def test_refused(self):
+        """coir run says why it does not run a program, with env's exit status"""
+        file = self.directory / "file"
+        file.write_text("#!/usr/bin/env python3\n")
+        script = self.directory / "script"
+        shutil.copy(file, script)
+        script.chmod(0o755)
+        cases = [
+            (125, ["--frobnicate", "true"], "--frobnicate"),
+            (125, ["--only=socket,soup", "true"], "'socket,soup' is not a list of these"),
+            (125, ["--main=loop", "true"], "loop"),
+            (125, [], "PROGRAM"),
+            (127, ["no-such-program"], "no-such-program: No such file or directory"),
+            (127, ["./no/such"], "./no/such: No such file or directory"),
+            (126, [file], f"{file}: Permission denied"),
+            (126, ["/"], "/: Permission denied"),
+            (126, [script], "run by env"),
+            (126, [build / "tests/launcher/static"], "statically linked"),
+        ]
+        if os.geteuid() == 0:
+            other = self.directory / "other"
+            shutil.copy(ordinary, other)
+            os.chown(other, pwd.getpwnam("nobody").pw_uid, -1)
+            other.chmod(0o4755)
+            cases.append((126, [other], "rights that you do not have"))
+        for status, arguments, message in cases:
+            with self.subTest(arguments):
+                result = coir(*arguments)
+                self.assertEqual((result.returncode, result.stdout), (status, b""))
+                self.assertIn(message, result.stderr.decode())
+
+    def test_help(self):
+        """coir explains itself"""
+        self.assertIn(b"run", run(launcher, "--help").stdout)
+        result = coir("--help")
+        self.assertEqual(result.returncode, 0)
+        for word in [b"--only", b"--main", b"--children", b"Exit status", b"PROGRAM"]:
+            self.assertIn(word, result.stdout)
+
+
+class Ordinary(Test):
+    def test_processes(self):
+        """fork, vfork, exec, popen and system from the first fiber"""
+        self.assertEqual(self.equal(ordinary, "children").returncode, 0)
+
+    def test_handlers(self):
+        """handlers of signals that call patched functions, while main waits and while it does not"""
+        self.assertEqual(self.equal(ordinary, "handlers").returncode, 0)
+
+    def test_close_all(self):
+        """a program that closes every descriptor it does not know goes on"""
+        self.assertEqual(self.equal(ordinary, "close_all").stdout.splitlines()[-2], b"the next is 3")
+
+    def test_few_descriptors(self):
+        """a program that runs out of descriptors has as many as without coir, and can wait"""
+        self.assertEqual(self.equal(ordinary, "few_descriptors").returncode, 0)
+
+
+class Curl(Test):
+    def setUp(self):
+        super().setUp()
+        self.curl = [path_of("curl", "curl"), "-sS"]
+
+    def test_pages(self):
+        """curl under coir run fetches what it fetches without"""
+        for path in ["/0/empty", "/100/small", "/3000000/large"]:
+            self.assertEqual(self.equal(*self.curl, servers.good + path).stdout, body_of(path))
+        by_name = servers.good.replace("127.0.0.1", "localhost")
+        together = self.equal(*self.curl, "-L", by_name + "/redirect", by_name + "/100/x")
+        self.assertEqual(together.stdout, body_of("/100/moved") + body_of("/100/x"))
+
+    def test_parallel(self):
+        """curl under coir run fetches many pages at once"""
+        files = [self.directory / str(size) for size in range(1000, 1030)]
+        outputs = [each for file in files for each in ["-o", file, f"{servers.good}/{file.name}/x"]]
+
+        def remove():
+            for file in files:
+                file.unlink(missing_ok=True)
+        self.equal(*self.curl, "--no-progress-meter", "--parallel", "--fail", *outputs, before=remove)
+        for file in files:
+            self.assertEqual(file.read_bytes(), body_of(f"/{file.name}/x"))
+
+    def test_failures(self):
+        """curl under coir run fails as it does without"""
+        for arguments, status in [
+            ([servers.good + "/hangup"], 18),
+            (["--fail", servers.good + "/missing"], 22),
+            ([servers.good + "/reset"], None),
+            ([servers.refused], 7),
+            (["http://no-such-host.invalid/"], 6),
+        ]:
+            with self.subTest(arguments):
+                result = self.equal(*self.curl, *arguments)
+                self.assertNotEqual(result.returncode, 0)
+                if status:
+                    self.assertEqual(result.returncode, status)
+
+    def test_timeout(self):
+        """curl under coir run gives up at its time limit"""
+        native, launched = [how(*self.curl, "-m", "0.3", servers.silent) for how in [run, coir]]
+        self.assertEqual((native.returncode, launched.returncode), (28, 28))
+        self.assertIn(b"timed out", launched.stderr)
+
+    def test_killed(self):
+        """curl under coir run sees that the server was killed"""
+        port = free_port()
+        script = f"""
+import socket, time
+with socket.create_server(("127.0.0.1", {port})) as listener:
+    while True:
+        connection = listener.accept()[0]
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 100\\r\\n\\r\\nhalf")
+        connection.recv(1)
+"""
+        results = []
+        for how in [run, coir]:
+            server = self.serve(python, "-c", script.replace("\\\\", "\\"))
+            self.wait_until(lambda: accepts(port), "the server does not start")
+            output = self.directory / "output"
+            output.unlink(missing_ok=True)
+
+            def kill():
+                self.wait_until(lambda: output.exists() and output.read_bytes() == b"half", "nothing arrives")
+                server.kill()
+            killer = threading.Thread(target=kill)
+            killer.start()
+            results.append(how(*self.curl, "-N", "-o", output, f"http://127.0.0.1:{port}/"))
+            killer.join()
+            server.wait()
+        for each in results:
+            self.assertEqual(each.returncode, 18)
+        self.assertEqual(results[0].stderr, results[1].stderr)
+
+
+class Tls(Test):
+    def setUp(self):
+        super().setUp()
+        self.certificate, key = self.directory / "certificate.pem", self.directory / "key.pem"
+        made = run(path_of("openssl", "openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                   "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+                   "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", self.certificate)
+        self.assertEqual(made.returncode, 0, made.stderr)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, key)
+        server = Server(("127.0.0.1", 0), Handler)
+        # Each connection shakes hands on its own thread.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(thread.join)
+        self.addCleanup(server.shutdown)
+        self.url = "https://localhost:%d" % server.server_port
+
+    def test_curl(self):
+        """curl under coir run speaks TLS, and refuses a certificate that nobody vouches for"""
+        curl = [path_of("curl", "curl"), "-sS"]
+        good = self.equal(*curl, "--cacert", self.certificate, self.url + "/300000/x")
+        self.assertEqual(good.stdout, body_of("/300000/x"))
+        self.assertEqual(self.equal(*curl, self.url).returncode, 60)
+
+    def test_wget(self):
+        """wget under coir run speaks HTTP and TLS, and fails as it does without"""
+        wget = [path_of("wget", "wget"), "-q", "-O", "-", "--tries=1"]
+        self.assertEqual(self.equal(*wget, servers.good + "/300000/x").stdout, body_of("/300000/x"))
+        good = self.equal(*wget, "--ca-certificate", self.certificate, self.url + "/300000/x")
+        self.assertEqual(good.stdout, body_of("/300000/x"))
+        self.assertEqual(self.equal(*wget, self.url).returncode, 5)
+        self.assertEqual(self.equal(*wget, servers.good + "/missing").returncode, 8)
+        self.assertEqual(self.equal(*wget, servers.refused).returncode, 4)
+        self.assertEqual(self.equal(*wget, "--timeout=0.3", servers.silent).returncode, 4)
+
+    def test_python(self):
+        """python3's ssl under coir run"""
+        script = """
+import ssl, sys, urllib.request
+trusting = ssl.create_default_context(cafile=sys.argv[2])
+print(len(urllib.request.urlopen(sys.argv[1] + "/300000/x", context=trusting).read()))
+try:
+    urllib.request.urlopen(sys.argv[1] + "/1/x")
+except OSError as failure:
+    print(failure)
+"""
+        result = self.equal(python, "-c", script, self.url, self.certificate)
+        self.assertIn(b"300000", result.stdout, result.stderr)
+
+
+class Git(Test):
+    def test_clone(self):
+        """git clone over HTTP under coir run --children, with all that git runs"""
+        git = path_of("git", "git")
+        source, served = self.directory / "source", self.directory / "served"
+        environment = servers.environment | {
+            "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b",
+            "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b", "GIT_AUTHOR_DATE": "2020-01-01T00:00:00Z",
+            "GIT_COMMITTER_DATE": "2020-01-01T00:00:00Z", "HOME": str(self.directory)}
+
+        def prepare(*arguments):
+            done = run(git, *arguments, env=environment)
+            self.assertEqual(done.returncode, 0, done.stderr)
+        prepare("init", "-q", "-b", "main", source)
+        for i in range(50):
+            (source / f"file{i}").write_bytes(body_of(f"/{i * 1000}/x"))
+        prepare("-C", source, "add", ".")
+        prepare("-C", source, "commit", "-q", "-m", "everything")
+        prepare("clone", "-q", "--bare", source, served / "repository.git")
+        prepare("-C", served / "repository.git", "update-server-info")
+
+        port = free_port()
+        self.serve(python, "-m", "http.server", "-b", "127.0.0.1", "-d", served, port)
+        self.wait_until(lambda: accepts(port), "the server does not start")
+        clone = self.directory / "clone"
+        for switches in [["--children"], []]:
+            result = self.equal(git, "clone", f"http://127.0.0.1:{port}/repository.git", clone, switches=switches,
+                                before=lambda: shutil.rmtree(clone, ignore_errors=True), env=environment)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            for i in range(50):
+                self.assertEqual((clone / f"file{i}").read_bytes(), body_of(f"/{i * 1000}/x"))
+        missing = self.equal(git, "clone", "-q", f"http://127.0.0.1:{port}/none.git", clone, switches=["--children"],
+                             before=lambda: shutil.rmtree(clone, ignore_errors=True), env=environment)
+        self.assertEqual(missing.returncode, 128)
+
+
+class Redis(Test):
+    def setUp(self):
+        super().setUp()
+        self.port = free_port()
+        self.client = [path_of("redis-cli", "redis-tools"), "-p", self.port]
+
+    def start(self):
+        server = self.serve(path_of("redis-server", "redis-server"), "--port", self.port, "--bind", "127.0.0.1", "--save",
+                            "", "--dir", self.directory)
+        self.wait_until(lambda: run(*self.client, "ping").stdout == b"PONG\n", "redis does not start")
+        return server
+
+    def test_commands(self):
+        """redis-cli under coir run, with arguments, from a pipe, and waiting"""
+        self.start()
+        self.equal(*self.client, "set", "a", "b")
+        self.assertEqual(self.equal(*self.client, "get", "a").stdout, b"b\n")
+        self.equal(*self.client, "no-such-command")
+        self.assertEqual(self.equal(*self.client, "blpop", "nothing", "0.1").stdout, b"\n")
+        text = b"".join(b"set key%d %d\nget key%d\n" % (i, i, i) for i in range(500))
+        self.assertEqual(self.equal(*self.client, input=text).stdout.count(b"OK"), 500)
+
+    def test_killed(self):
+        """redis-cli under coir run sees that the server was killed"""
+        results = []
+        for how in [run, coir]:
+            server = self.start()
+
+            def kill():
+                clients = [*self.client, "client", "list"]
+                self.wait_until(lambda: b"cmd=blpop" in run(*clients).stdout, "nobody waits")
+                server.kill()
+            killer = threading.Thread(target=kill)
+            killer.start()
+            results.append(how(*self.client, "blpop", "nothing", "0"))
+            killer.join()
+            server.wait()
+        for each in ["returncode", "stdout", "stderr"]:
+            self.assertEqual(getattr(results[0], each), getattr(results[1], each))
+        self.assertIn(b"closed the connection", results[1].stdout + results[1].stderr)
+
+
+class Psql(Test):
+    def setUp(self):
+        super().setUp()
+        self.port = free_port()
+        user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
+        if user:
+            os.chown(self.directory, pwd.getpwnam("postgres").pw_uid, -1)
+        data = self.directory / "data"
+        made = run(path_of("initdb", "postgresql"), "-A", "trust", "-U", "me", "--no-sync", "-D", data, cwd="/", **user)
+        self.assertEqual(made.returncode, 0, made.stderr)
+        self.serve(path_of("postgres", "postgresql"), "-D", data, "-p", self.port, "-k", self.directory, "-F", cwd="/",
+                   **user)
+        self.client = [path_of("psql", "postgresql-client"), "-X", "-h", "127.0.0.1", "-p", self.port, "-U", "me",
+                       "postgres"]
+        self.wait_until(lambda: run(*self.client, "-c", "select 1").returncode == 0, "PostgreSQL does not start")
+
+    def test_queries(self):
+        """psql under coir run: queries, errors, a script, a socket in the file system, and a server process killed"""
+        self.assertIn(b"499500", self.equal(*self.client, "-c", "select sum(i) from generate_series(0, 999) i").stdout)
+        self.equal(*self.client, "-c", "select repeat(i::text, 100) from generate_series(1, 20000) i")
+        self.equal(*self.client, "-c", "select pg_sleep(0.05)")
+        self.assertEqual(self.equal(*self.client, "-c", "select nonsense").returncode, 1)
+        script = b"create temp table t (i int);\ncopy t from stdin;\n1\n2\n\\.\nselect * from t;\n\\! echo shell\n"
+        self.assertIn(b"shell", self.equal(*self.client, input=script).stdout)
+        self.equal(*self.client, "-h", self.directory, "-c", "select 1")
+        late = self.equal(*self.client, "-c", "set statement_timeout = 50", "-c", "select pg_sleep(60)")
+        self.assertIn(b"statement timeout", late.stderr)
+        killed = self.equal(*self.client, "-c", "select pg_terminate_backend(pg_backend_pid())")
+        self.assertEqual(killed.returncode, 2)
+        refused = [*self.client[:-1], "no-such-database", "-c", "select 1"]
+        self.assertEqual(self.equal(*refused).returncode, 2)
+
+
+class Python(Test):
+    def equal_script(self, script, *arguments):
+        path_of("python3", "python3")
+        result = self.equal(python, "-c", script, *arguments)
+        self.assertEqual((result.returncode, result.stderr), (0, b""))
+        return result.stdout
+
+    def test_urllib(self):
+        """python3's urllib under coir run, on its main thread and on others"""
+        script = """
+import concurrent.futures, sys, urllib.error, urllib.request
+fetch = lambda path: urllib.request.urlopen(sys.argv[1] + path, timeout=30).read()
+print([len(fetch(f"/{n}/x")) for n in [0, 1, 100000]])
+try:
+    fetch("/missing")
+except urllib.error.HTTPError as failure:
+    print(failure.code)
+with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    print(sum(map(len, pool.map(fetch, [f"/{n}/y" for n in range(100)]))))
+try:
+    urllib.request.urlopen(sys.argv[2], timeout=0.2)
+except TimeoutError as failure:
+    print(failure)
+"""
+        self.assertIn(b"4950", self.equal_script(script, servers.good, servers.silent))
+
+    def test_subprocess(self):
+        """python3's subprocess under coir run"""
+        script = """
+import os, subprocess, sys
+print(subprocess.check_output(["echo", "one"]))
+print(subprocess.run("cat; exit 3", shell=True, input=b"x" * 300000, stdout=subprocess.PIPE).returncode)
+print(subprocess.run([sys.executable, "-c", "import os; print(sorted(os.environ))"], stdout=subprocess.PIPE).stdout)
+many = [subprocess.Popen(["sh", "-c", f"exit {n}"]) for n in range(20)]
+print([each.wait() for each in many])
+try:
+    subprocess.run(["sleep", "60"], timeout=0.1)
+except subprocess.TimeoutExpired as failure:
+    print(type(failure))
+print(os.popen("echo four").read(), os.system("exit 5"))
+child = os.fork()
+if child == 0:
+    os._exit(7 if subprocess.call(["true"]) == 0 else 1)
+print(os.waitpid(child, 0)[1])
+"""
+        self.equal_script(script)
+
+    def test_asyncio(self):
+        """python3's asyncio under coir run: a server, clients, time, a process and a thread"""
+        script = """
+import asyncio, time
+async def serve(reader, writer):
+    while line := await reader.readline():
+        writer.write(line.upper())
+        await writer.drain()
+    writer.close()
+async def ask(port, text):
+    reader, writer = await asyncio.open_connection("localhost", port)
+    writer.write(text.encode() + b"\\n")
+    answer = await reader.readline()
+    writer.close()
+    return answer
+async def main():
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    print(await asyncio.gather(*[ask(port, f"question {n}") for n in range(20)]))
+    try:
+        await asyncio.wait_for(asyncio.sleep(60), 0.05)
+    except asyncio.TimeoutError:
+        print("timed out")
+    process = await asyncio.create_subprocess_exec("cat", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+    print(await process.communicate(b"through cat"))
+    print(await asyncio.to_thread(time.sleep, 0.01))
+    server.close()
+asyncio.run(main())
+"""
+        self.assertIn(b"QUESTION 19", self.equal_script(script.replace("\\\\", "\\")))
+
+    def test_signals(self):
+        """python3 under coir run runs its handlers of signals"""
+        script = """
+import os, signal
+signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGUSR1)
+signal.signal(signal.SIGALRM, lambda *_: print("alarm"))
+signal.setitimer(signal.ITIMER_REAL, 0.02)
+signal.pause()
+"""
+        self.assertEqual(self.equal_script(script), b"handled\nalarm\n")
+
+
+harness_arguments = sys.argv[2:]
+with Servers() as servers:
+    sys.exit(harness.run(sys.modules[__name__], harness_arguments))
