@@ -290,9 +290,15 @@ COIR_INTERPOSE ssize_t(getline)(char** line, size_t* room, FILE* file)
     return read_until(line, room, '\n', file);
 }
 
-// scanf. What is compiled for C99 or later calls the names with isoc99.
+// scanf. What is compiled for C99 or later calls the names with isoc99; for that <cstdio> gives the plain ones that
+// symbol, so here they are spelt out.
 
-COIR_INTERPOSE int vfscanf(FILE* file, const char* format, std::va_list arguments)
+COIR_INTERPOSE int plain_vfscanf(FILE* file, const char* format, std::va_list arguments) __asm__("vfscanf");
+COIR_INTERPOSE int plain_vscanf(const char* format, std::va_list arguments) __asm__("vscanf");
+COIR_INTERPOSE int plain_fscanf(FILE* file, const char* format, ...) __asm__("fscanf");
+COIR_INTERPOSE int plain_scanf(const char* format, ...) __asm__("scanf");
+
+COIR_INTERPOSE int plain_vfscanf(FILE* file, const char* format, std::va_list arguments)
 {
     return scan(file, [&] { return libc.vfscanf(file, format, arguments); });
 }
@@ -300,19 +306,19 @@ COIR_INTERPOSE int __isoc99_vfscanf(FILE* file, const char* format, std::va_list
 {
     return scan(file, [&] { return libc.isoc99_vfscanf(file, format, arguments); });
 }
-COIR_INTERPOSE int vscanf(const char* format, std::va_list arguments)
+COIR_INTERPOSE int plain_vscanf(const char* format, std::va_list arguments)
 {
-    return coir::vfscanf(stdin, format, arguments);
+    return plain_vfscanf(stdin, format, arguments);
 }
 COIR_INTERPOSE int __isoc99_vscanf(const char* format, std::va_list arguments)
 {
-    return coir::__isoc99_vfscanf(stdin, format, arguments);
+    return __isoc99_vfscanf(stdin, format, arguments);
 }
-COIR_INTERPOSE int fscanf(FILE* file, const char* format, ...)
+COIR_INTERPOSE int plain_fscanf(FILE* file, const char* format, ...)
 {
     std::va_list arguments;
     va_start(arguments, format);
-    const int result = coir::vfscanf(file, format, arguments);
+    const int result = plain_vfscanf(file, format, arguments);
     va_end(arguments);
     return result;
 }
@@ -320,15 +326,15 @@ COIR_INTERPOSE int __isoc99_fscanf(FILE* file, const char* format, ...)
 {
     std::va_list arguments;
     va_start(arguments, format);
-    const int result = coir::__isoc99_vfscanf(file, format, arguments);
+    const int result = __isoc99_vfscanf(file, format, arguments);
     va_end(arguments);
     return result;
 }
-COIR_INTERPOSE int scanf(const char* format, ...)
+COIR_INTERPOSE int plain_scanf(const char* format, ...)
 {
     std::va_list arguments;
     va_start(arguments, format);
-    const int result = coir::vfscanf(stdin, format, arguments);
+    const int result = plain_vfscanf(stdin, format, arguments);
     va_end(arguments);
     return result;
 }
@@ -336,7 +342,7 @@ COIR_INTERPOSE int __isoc99_scanf(const char* format, ...)
 {
     std::va_list arguments;
     va_start(arguments, format);
-    const int result = coir::__isoc99_vfscanf(stdin, format, arguments);
+    const int result = __isoc99_vfscanf(stdin, format, arguments);
     va_end(arguments);
     return result;
 }
