@@ -217,6 +217,28 @@ class Ordinary(Test):
         self.assertEqual(self.equal(ordinary, "few_descriptors").returncode, 0)
 
 
+class Shell(Test):
+    def test_jobs(self):
+        """bash under coir run: pipelines, jobs in the background, descriptors by number, traps"""
+        bash = [path_of("bash", "bash"), "-c"]
+        self.equal(*bash, "seq 100000 | sort -rn | head -3; (exit 3) & wait $!; echo $?; x=$(echo inner); echo $x")
+        self.equal(*bash, "exec 3>&1; (echo through three >&3; exec 3>&-; exec 4<<<here; cat <&4) | cat; echo last >&3")
+        trapped = 'trap "echo trapped; exit 9" TERM; kill -TERM $$ & read line < <(exec sleep 0.3 2>&-)'
+        self.assertEqual(self.equal(*bash, trapped).returncode, 9)
+
+    def test_terminal(self):
+        """bash under coir run on a terminal"""
+        for how in [[], [launcher, "run"]]:
+            ours, theirs = os.openpty()
+            self.addCleanup(os.close, ours)
+            os.write(ours, b"echo $((6 * 7)); sleep 0.05 & wait; exit 4\n")
+            shell = subprocess.run([*how, path_of("bash", "bash"), "--norc", "-i"], stdin=theirs, stdout=theirs,
+                                   stderr=theirs, timeout=patience, env=servers.environment)
+            os.close(theirs)
+            self.assertEqual(shell.returncode, 4)
+            self.assertIn(b"\r42\r\n", os.read(ours, 65536))
+
+
 class Curl(Test):
     def setUp(self):
         super().setUp()
