@@ -39,7 +39,7 @@ TEST_CASE("a value is bound for the extent of a scope, in a fiber and on a threa
             CHECK(*number == 1);
             {
                 const bind_number inner{number, 2};
-                const bind_name other{name, 3, 'x'}; // as the constructor of a string takes it
+                const bind_name other{name, std::size_t{3}, 'x'}; // as the constructor of a string takes it
                 CHECK(*number == 2);
                 CHECK(*name == "xxx");
                 CHECK(name->size() == 3);
