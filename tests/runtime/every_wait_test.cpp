@@ -362,7 +362,7 @@ TEST_CASE("once") {
 }
 
 TEST_CASE("channels") {
-    for (const std::size_t capacity : {0, 1, 3})
+    for (const auto capacity : {0U, 1U, 3U})
         cancel_each_wait_of([capacity] {
             channel<int> values{capacity};
             std::vector<int> sent;
@@ -530,7 +530,7 @@ TEST_CASE("coroutines and generators are unwound wherever their fiber is cancell
 }
 
 TEST_CASE("select") {
-    for (const std::size_t capacity : {0, 2})
+    for (const auto capacity : {0U, 2U})
         cancel_each_wait_of([capacity] {
             channel<int> odd{capacity};
             channel<int> even{capacity};
