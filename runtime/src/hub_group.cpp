@@ -275,17 +275,33 @@ unstarted_queue::fiber_queue hub_group::steal(const scheduler& thief) noexcept
 
 // ---- fork -----------------------------------------------------------------------------------------------------------
 
+namespace {
+
+/// What a forked child has of its parent's hubs. Their threads do not exist here, and what was half done in them at the
+/// moment of the fork will never be finished: so they are kept as they are, and never freed.
+struct abandoned {
+    std::vector<std::thread> threads;
+    std::vector<std::unique_ptr<scheduler>> hubs;
+    std::vector<std::unique_ptr<driver>> drivers;
+    std::unique_ptr<abandoned> earlier; ///< of the parent, if that was a child itself
+};
+
+constinit abandoned* all_abandoned = nullptr;
+
+} // namespace
+
 void hub_group::forked(scheduler& survivor) noexcept
 {
-    // The other hubs' threads do not exist here. Their objects stay as they are, in memory that nobody frees: what was
-    // half done in them at the moment of the fork will never be finished.
-    std::construct_at(&threads_);
+    auto others = std::make_unique<abandoned>();
+    others->earlier.reset(all_abandoned);
+    others->threads.swap(threads_);
     for (auto& each : hubs_)
         if (each.get() != &survivor)
-            static_cast<void>(each.release());
+            others->hubs.push_back(std::move(each));
     for (auto& each : drivers_)
         if (each.get() != &survivor.events())
-            static_cast<void>(each.release());
+            others->drivers.push_back(std::move(each));
+    all_abandoned = others.release();
     std::erase(hubs_, nullptr);
     std::erase(drivers_, nullptr);
     survivor.renumber(0);
