@@ -107,6 +107,13 @@ int open_at(int directory, const char* path, int flags, mode_t mode)
     return open_fifo(directory, path, flags, mode);
 }
 
+/// What open's last argument is: there, if the flags say so.
+mode_t mode_of(int flags, std::va_list rest) noexcept
+{
+    const bool creates = flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE;
+    return creates ? va_arg(rest, mode_t) : 0;
+}
+
 /// What fopen's mode means to open, for a named pipe that is opened at one end; -1 for anything else.
 int one_way_flags(const char* mode) noexcept
 {
@@ -139,49 +146,37 @@ FILE* open_file(const char* path, const char* mode, libc_function<FILE*(const ch
 
 COIR_INTERPOSE int open(const char* path, int flags, ...)
 {
-    mode_t mode = 0;
-    if (flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE) {
-        std::va_list list;
-        va_start(list, flags);
-        mode = va_arg(list, mode_t);
-        va_end(list);
-    }
+    std::va_list rest;
+    va_start(rest, flags);
+    const mode_t mode = mode_of(flags, rest);
+    va_end(rest);
     return open_at(AT_FDCWD, path, flags, mode);
 }
 
 COIR_INTERPOSE int open64(const char* path, int flags, ...)
 {
-    mode_t mode = 0;
-    if (flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE) {
-        std::va_list list;
-        va_start(list, flags);
-        mode = va_arg(list, mode_t);
-        va_end(list);
-    }
+    std::va_list rest;
+    va_start(rest, flags);
+    const mode_t mode = mode_of(flags, rest);
+    va_end(rest);
     return open_at(AT_FDCWD, path, flags, mode);
 }
 
 COIR_INTERPOSE int openat(int directory, const char* path, int flags, ...)
 {
-    mode_t mode = 0;
-    if (flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE) {
-        std::va_list list;
-        va_start(list, flags);
-        mode = va_arg(list, mode_t);
-        va_end(list);
-    }
+    std::va_list rest;
+    va_start(rest, flags);
+    const mode_t mode = mode_of(flags, rest);
+    va_end(rest);
     return open_at(directory, path, flags, mode);
 }
 
 COIR_INTERPOSE int openat64(int directory, const char* path, int flags, ...)
 {
-    mode_t mode = 0;
-    if (flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE) {
-        std::va_list list;
-        va_start(list, flags);
-        mode = va_arg(list, mode_t);
-        va_end(list);
-    }
+    std::va_list rest;
+    va_start(rest, flags);
+    const mode_t mode = mode_of(flags, rest);
+    va_end(rest);
     return open_at(directory, path, flags, mode);
 }
 
