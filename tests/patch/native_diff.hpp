@@ -12,6 +12,8 @@
 // What the body records on its stage becomes a transcript; native_diff compares the two and returns the native one.
 // Others who take part - a peer, a second reader - are companions: threads in the first run, fibers of the same thread
 // in the second. So a call that blocks the thread instead of its fiber hangs the test, which the watchdog reports.
+#include "sanitized.hpp"
+
 #include <coir/fiber.hpp>
 
 #include <atomic>
@@ -152,17 +154,7 @@ template <std::integral T> T must(T result)
 }
 
 /// A sanitizer looks at what a call is given before the kernel can refuse it.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool sanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-inline constexpr bool sanitized = true;
-#else
-inline constexpr bool sanitized = false;
-#endif
-#else
-inline constexpr bool sanitized = false;
-#endif
+using support::sanitized;
 
 /// A value of which the compiler knows nothing: it would warn of what is wrong on purpose.
 template <class T> T unknown(T value)

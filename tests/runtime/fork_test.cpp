@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // fork in a fiber: the child has the fiber that called it, and goes on with coir as if it had always been alone.
+#include "child.hpp"
+
 #include <doctest/doctest.h>
 
 #include <coir/channel.hpp>
@@ -19,21 +21,10 @@
 #include <thread>
 
 using namespace coir;
+using support::status_of;
 using namespace std::chrono_literals;
 
 namespace {
-
-/// Forks and runs `child`, whose result is the exit status. For the parent, waits for it.
-template <class Child> int status_of(Child&& child)
-{
-    const pid_t process = ::fork();
-    if (process == 0)
-        ::_exit(child());
-    int status = -1;
-    REQUIRE(::waitpid(process, &status, 0) == process);
-    REQUIRE(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
 
 /// Whether sleeping, starting fibers, channels and helper threads work.
 bool coir_works()

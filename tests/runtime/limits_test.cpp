@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 // What happens when the system has no more to give: a clear error, and the fibers there are go on. Each case runs in a
 // child of its own, which takes the limits with it.
+#include "child.hpp"
+
 #include <doctest/doctest.h>
 
 #include <coir/event.hpp>
@@ -10,30 +12,17 @@
 
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <fstream>
 #include <string>
 #include <string_view>
 #include <system_error>
 
 using namespace coir;
+using support::status_of;
 
 namespace {
-
-template <class Child> int status_of_child(Child&& child)
-{
-    std::fflush(nullptr);
-    const pid_t process = ::fork();
-    if (process == 0)
-        ::_exit(child());
-    int status = -1;
-    REQUIRE(::waitpid(process, &status, 0) == process);
-    REQUIRE(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
 
 /// Starts fibers that wait until no more can be started. Then all of them must end, and a new one must start in the
 /// place of one of them. 0 if all is as it should be.
@@ -93,7 +82,7 @@ void use_all_mappings_up()
 TEST_SUITE_BEGIN("limits");
 
 TEST_CASE("when there is no more address space, spawning says so and the fibers there are go on") {
-    CHECK(status_of_child([] {
+    CHECK(status_of([] {
               return coir::run([] {
                   const rlim_t limit = address_space_in_use() + (std::size_t{300} << 20);
                   const rlimit both{limit, limit};
@@ -104,7 +93,7 @@ TEST_CASE("when there is no more address space, spawning says so and the fibers 
 }
 
 TEST_CASE("when there are no more mappings, spawning names the sysctl and the fibers there are go on") {
-    CHECK(status_of_child([] {
+    CHECK(status_of([] {
               return coir::run([] {
                   use_all_mappings_up();
                   return until_no_more_can_be_had(plainly);
