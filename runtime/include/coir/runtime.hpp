@@ -4,10 +4,9 @@
 #include <coir/fiber.hpp>
 #include <coir/hub.hpp>
 #include <coir/inspect.hpp>
+#include <coir/outcome.hpp>
 
-#include <exception>
 #include <memory>
-#include <optional>
 #include <stdexcept>
 #include <type_traits>
 #include <vector>
@@ -111,24 +110,13 @@ template <class Main> std::invoke_result_t<Main&> run_in(runtime& fibers, Main&&
     using result = std::invoke_result_t<Main&>;
     if (this_fiber::active()) // before there is a fiber that could not be run any more
         throw std::logic_error{"coir::run: the caller is a fiber already"};
-    std::exception_ptr failure;
-    std::optional<std::conditional_t<std::is_void_v<result>, bool, result>> value;
+    outcome<result> ended;
     fibers.hub(0).post({.name = "main"}, [&] {
-        try {
-            if constexpr (std::is_void_v<result>)
-                main();
-            else
-                value.emplace(main());
-        } catch (...) {
-            failure = std::current_exception();
-        }
+        ended.run(main);
         fibers.main_ended();
     });
     fibers.run();
-    if (failure)
-        std::rethrow_exception(failure);
-    if constexpr (!std::is_void_v<result>)
-        return std::move(*value);
+    return ended.take();
 }
 
 /// The usual way in: a runtime around `main`, of one hub unless the options say otherwise.
