@@ -3,6 +3,7 @@
 
 #include "raw_syscall.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -62,6 +63,12 @@ constexpr known_call known_calls[] = {
     {SYS_sync, "sync"},
     {SYS_openat, "openat"},
     {SYS_getdents64, "getdents64", names::first},
+    {SYS_close_range, "close_range", names::first},
+    {SYS_dup3, "dup3", names::first},
+    {SYS_epoll_ctl, "epoll_ctl", names::first},
+    {SYS_fallocate, "fallocate", names::first},
+    {SYS_ftruncate, "ftruncate", names::first},
+    {SYS_unlinkat, "unlinkat"},
     {SYS_epoll_pwait, "epoll_pwait", names::first},
     {SYS_ppoll, "ppoll", names::poll_list},
     {SYS_pselect6, "pselect"},
@@ -89,6 +96,10 @@ constexpr known_call known_calls[] = {
     {SYS_select, "select"},
     {SYS_epoll_wait, "epoll_wait", names::first},
     {SYS_pause, "pause"},
+    {SYS_dup2, "dup2", names::first},
+    {SYS_unlink, "unlink"},
+    {SYS_rename, "rename"},
+    {SYS_stat, "stat"},
     {SYS_open, "open"},
     {SYS_fork, "fork"},
     {SYS_vfork, "vfork"},
@@ -104,28 +115,19 @@ constexpr known_call known_calls[] = {
 #endif
 };
 
-std::string descriptor_text(int descriptor)
+void find_target(call_descriptors::one& descriptor) noexcept
 {
-    auto text = std::to_string(descriptor);
-    const auto path = "/proc/self/fd/" + text;
-    std::array<char, 128> target{};
-    const long size = raw_syscall(SYS_readlinkat, -1, reinterpret_cast<long>(path.c_str()),
-                                  reinterpret_cast<long>(target.data()), target.size());
-    if (size > 0)
-        text += " (" + std::string(target.data(), static_cast<std::size_t>(size)) + ')';
-    return text;
+    std::array<char, 32> path{"/proc/self/fd/"};
+    std::to_chars(path.data() + std::strlen(path.data()), path.data() + path.size() - 1, descriptor.number);
+    descriptor.target = {}; // and a null at its end
+    raw_syscall(SYS_readlinkat, AT_FDCWD, reinterpret_cast<long>(path.data()),
+                reinterpret_cast<long>(descriptor.target.data()), static_cast<long>(descriptor.target.size() - 1));
 }
 
-std::string poll_list_text(std::uintptr_t list, std::size_t count)
+const known_call* find_call(long number) noexcept
 {
-    std::array<pollfd, 8> entries{};
-    const auto shown = std::min(count, entries.size());
-    if (shown == 0 || peek(reinterpret_cast<const void*>(list), entries.data(), shown * sizeof(pollfd)) == 0)
-        return {};
-    std::string text = count == 1 ? " of descriptor " : " of descriptors ";
-    for (std::size_t i = 0; i < shown; ++i)
-        text += (i ? ", " : "") + descriptor_text(entries[i].fd);
-    return text + (shown < count ? ", ..." : "");
+    const auto* found = std::ranges::find(known_calls, number, &known_call::number);
+    return found == std::end(known_calls) ? nullptr : found;
 }
 
 /// Is there an instruction before this address that may have called what returns there?
@@ -168,7 +170,7 @@ std::size_t peek(const void* from, void* into, std::size_t size) noexcept
     const iovec here{into, size};
     const std::array<iovec, 2> there{iovec{const_cast<void*>(from), in_first},
                                      iovec{reinterpret_cast<void*>(start + in_first), size - in_first}};
-    const long copied = raw_syscall(SYS_process_vm_readv, ::getpid(), reinterpret_cast<long>(&here), 1,
+    const long copied = raw_syscall(SYS_process_vm_readv, raw_syscall(SYS_getpid), reinterpret_cast<long>(&here), 1,
                                     reinterpret_cast<long>(there.data()), in_first < size ? 2 : 1, 0);
     return copied > 0 ? static_cast<std::size_t>(copied) : 0;
 }
@@ -210,33 +212,65 @@ bool blocked_call::is_idling() const noexcept
     }
 }
 
-std::string blocked_call::describe() const
+std::string blocked_call::name() const
 {
     if (number == page_fault)
         return "page fault";
-    const auto* known = std::ranges::find(known_calls, number, &known_call::number);
-    if (known == std::end(known_calls))
-        return "system call " + std::to_string(number);
-    std::string text = known->name;
-    if (known->descriptors == names::first)
-        text += " of descriptor " + descriptor_text(static_cast<int>(arguments[0]));
-    else if (known->descriptors == names::poll_list)
-        text += poll_list_text(arguments[0], arguments[1]);
-    return text;
+    const auto* known = find_call(number);
+    return known ? known->name : "system call " + std::to_string(number);
 }
 
-blocked_call::path blocked_call::find_path() const
+call_descriptors call_descriptors::of(const blocked_call& call) noexcept
+{
+    call_descriptors result;
+    const auto* known = find_call(call.number);
+    if (known && known->descriptors == names::first) {
+        result.known[0].number = static_cast<int>(call.arguments[0]);
+        result.count = 1;
+    } else if (known && known->descriptors == names::poll_list) {
+        std::array<pollfd, most> entries{};
+        const auto shown = std::min<std::size_t>(call.arguments[1], most);
+        if (shown && peek(reinterpret_cast<const void*>(call.arguments[0]), entries.data(), shown * sizeof(pollfd)))
+            result.count = call.arguments[1];
+        for (std::size_t i = 0; i < shown; ++i)
+            result.known[i].number = entries[i].fd;
+    }
+    for (std::size_t i = 0; i < std::min(result.count, most); ++i)
+        find_target(result.known[i]);
+    return result;
+}
+
+std::string call_descriptors::text() const
+{
+    if (count == 0)
+        return {};
+    std::string result = count == 1 ? " of descriptor " : " of descriptors ";
+    for (std::size_t i = 0; i < std::min(count, most); ++i) {
+        result += (i ? ", " : "") + std::to_string(known[i].number);
+        if (known[i].target[0])
+            result += " (" + std::string{known[i].target.data()} + ')';
+    }
+    return result + (count > most ? ", ..." : "");
+}
+
+stack_words stack_words::at(std::uintptr_t stack) noexcept
+{
+    stack_words result;
+    const auto* top = reinterpret_cast<const void*>(stack & ~(sizeof(std::uintptr_t) - 1));
+    result.count = peek(top, result.words.data(), sizeof result.words) / sizeof result.words[0];
+    return result;
+}
+
+blocked_call::path blocked_call::find_path(const stack_words& on) const
 {
     constexpr std::size_t most = 4;
     static const auto* const libc =
         look_up(reinterpret_cast<std::uintptr_t>(::dlsym(RTLD_DEFAULT, "gnu_get_libc_version"))).dli_fbase;
     static const auto* const runtime = look_up(reinterpret_cast<std::uintptr_t>(&coir::peek)).dli_fbase;
 
-    std::array<std::uintptr_t, 512> words{};
-    const auto* top = reinterpret_cast<const void*>(stack & ~(sizeof(std::uintptr_t) - 1));
-    const auto got = peek(top, words.data(), sizeof words) / sizeof words[0];
+    const auto& [words, count] = on;
     path result{.entry = code, .callers = {}};
-    for (std::size_t i = 0; i < got && result.callers.size() < most; ++i) {
+    for (std::size_t i = 0; i < count && result.callers.size() < most; ++i) {
         if (words[i] < 65536 || words[i] >> 56 || !follows_a_call(words[i]))
             continue;
         const auto from = words[i] - 1;

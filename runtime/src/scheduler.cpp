@@ -126,7 +126,8 @@ void scheduler::run()
         ~mark() { current_scheduler = nullptr; }
     } const running{this};
     const overflow_report overflows;
-    const audited_hub audit{*this};
+    audited_hub audit{*this};
+    audit_ = &audit;
     context loop;
     loop_ = &loop;
     globals_ = thread_globals::of_this_thread();
@@ -162,13 +163,17 @@ void scheduler::run_ready()
 {
     if (!plan_) {
         switches_left_ = turn_length;
+        audit_->enter_fibers();
         switch_to(*loop_, next());
+        audit_->enter_loop();
         return;
     }
     plan_->choose(ready_);
     switches_left_ = 1; // back here after each
     const auto id = ready_.front().id;
+    audit_->enter_fibers();
     switch_to(*loop_, next());
+    audit_->enter_loop();
     for (auto* fiber = all_.first(); fiber; fiber = all_.next(*fiber))
         if (fiber->id == id && fiber != all_.first()) // the first is main
             plan_->has_run(*fiber);

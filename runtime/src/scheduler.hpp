@@ -27,6 +27,7 @@
 
 namespace coir {
 
+class audited_hub;
 class hub_group;
 class testing_plan;
 
@@ -126,8 +127,9 @@ private:
     driver& driver_;
     hub_group& group_;
     std::size_t index_;
-    stack_pool& stacks_;      ///< deletes itself when the last stack is back
-    context* loop_ = nullptr; ///< on the stack of `run`, because each run may be on another thread
+    stack_pool& stacks_;           ///< deletes itself when the last stack is back
+    audited_hub* audit_ = nullptr; ///< on the same
+    context* loop_ = nullptr;      ///< on the stack of `run`, because each run may be on another thread
     thread_globals globals_{};
     intrusive_queue<fiber_state, &fiber_state::next_ready> ready_;
     int switches_left_ = 0;

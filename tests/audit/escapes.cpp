@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <csetjmp>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -100,6 +102,14 @@ extern "C" {
     asm volatile("" ::: "memory");
 }
 
+[[gnu::visibility("default"), gnu::noinline]] void naps_by_instruction()
+{
+    const timespec nap{.tv_sec = 0, .tv_nsec = 1'000'000};
+    for (int i = 0; i < 50; ++i)
+        raw(SYS_nanosleep, address(&nap), 0);
+    asm volatile("" ::: "memory");
+}
+
 [[gnu::visibility("default"), gnu::noinline]] void blocks_in_stdio(int descriptor)
 {
     char line[8];
@@ -148,6 +158,117 @@ void behaves(int)
     coir::offload([] { std::this_thread::sleep_for(100ms); });
 }
 
+// ---- what a trap for each call could spoil --------------------------------------------------------------------------
+
+void expect(bool as_ever, const char* what)
+{
+    if (as_ever)
+        return;
+    std::fprintf(stderr, "not as ever: %s\n", what);
+    std::_Exit(1);
+}
+
+volatile std::sig_atomic_t handled = 0;
+sigjmp_buf way_out;
+
+void takes_signal(int)
+{
+    raw(SYS_getpid, 0);
+    handled = handled + 1;
+}
+
+void leaves_by_jump(int)
+{
+    raw(SYS_getpid, 0);
+    ::siglongjmp(way_out, 1);
+}
+
+/// A handler whose mask has every signal in it.
+void handle(int signal, void (*handler)(int))
+{
+    struct sigaction action {};
+    action.sa_handler = handler;
+    ::sigfillset(&action.sa_mask);
+    expect(::sigaction(signal, &action, nullptr) == 0, "sigaction");
+}
+
+void masks_signals()
+{
+    sigset_t all;
+    sigset_t before;
+    sigset_t within;
+    ::sigfillset(&all);
+    expect(::pthread_sigmask(SIG_SETMASK, &all, &before) == 0, "masking all");
+    raw(SYS_getpid, 0);
+    std::thread{[] { raw(SYS_getpid, 0); }}.join();
+    ::raise(SIGUSR1);
+    expect(::pthread_sigmask(SIG_SETMASK, &before, &within) == 0, "unmasking");
+    expect(!::sigismember(&before, SIGUSR1) && !::sigismember(&before, SIGSYS), "the mask before");
+    expect(::sigismember(&within, SIGUSR1) == 1 && ::sigismember(&within, SIGSYS) == 1, "the mask within");
+    expect(handled == 1, "a signal that was pending");
+    expect(::pthread_sigmask(12345, &all, nullptr) == EINVAL, "what no mask does");
+
+    ::pthread_sigmask(SIG_SETMASK, &all, &before);
+    ::raise(SIGUSR1);
+    sigset_t none;
+    ::sigfillset(&none);
+    ::sigdelset(&none, SIGUSR1);
+    expect(::ppoll(nullptr, 0, nullptr, &none) == -1 && errno == EINTR && handled == 2, "ppoll with a mask");
+    ::raise(SIGUSR1);
+    expect(::sigsuspend(&none) == -1 && handled == 3, "sigsuspend");
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+void handles_signals()
+{
+    ::raise(SIGUSR1);
+    expect(handled == 4, "a handler");
+    handle(SIGUSR2, leaves_by_jump);
+    for (int i = 0; i < 3; ++i)
+        if (::sigsetjmp(way_out, 1) == 0) {
+            ::raise(SIGUSR2);
+            expect(false, "a jump out of a handler");
+        }
+    struct sigaction found {};
+    handle(SIGSYS, takes_signal);
+    expect(::sigaction(SIGSYS, nullptr, &found) == 0 && found.sa_handler == takes_signal, "whose SIGSYS it is");
+    ::raise(SIGSYS);
+    expect(handled == 5, "SIGSYS");
+}
+
+void has_children()
+{
+    int status = -1;
+    const pid_t forked = ::fork();
+    if (forked == 0)
+        ::_exit(7);
+    expect(::waitpid(forked, &status, 0) == forked && WEXITSTATUS(status) == 7, "fork");
+    const pid_t borrowed = ::vfork(); // NOLINT
+    if (borrowed == 0)
+        ::_exit(8);
+    expect(::waitpid(borrowed, &status, 0) == borrowed && WEXITSTATUS(status) == 8, "vfork");
+    expect(WEXITSTATUS(std::system("exit 9")) == 9, "system");
+}
+
+void meddles(int)
+{
+    handle(SIGUSR1, takes_signal);
+    masks_signals();
+    handles_signals();
+    has_children();
+
+    static char bytes[1 << 16];
+    const stack_t given{.ss_sp = bytes, .ss_flags = 0, .ss_size = sizeof bytes};
+    stack_t before{};
+    stack_t found{};
+    expect(::sigaltstack(&given, &before) == 0 && ::sigaltstack(nullptr, &found) == 0 && found.ss_sp == bytes,
+           "the alternative stack");
+    ::sigaltstack(&before, nullptr);
+
+    expect(raw(SYS_read, -1, 0, 0) == -EBADF, "an error");
+    expect(::kill(::getpid(), 0) == 0, "a call");
+}
+
 } // namespace
 
 int main(int, char** arguments)
@@ -158,6 +279,8 @@ int main(int, char** arguments)
         {"stdio", blocks_in_stdio},
         {"nanosleep", sleeps_raw},
         {"fork", forks},
+        {"naps", [](int) { naps_by_instruction(); }},
+        {"meddling", meddles},
         {"nothing", behaves},
     };
     const auto& way = ways.at(arguments[1]);
