@@ -34,7 +34,12 @@ fd_entry* fd_table::find_or_make(int descriptor) noexcept
 
 void fd_table::start_over_in_child() noexcept
 {
-    for_each(0, std::numeric_limits<std::size_t>::max(), [](int, fd_entry& entry) { std::construct_at(&entry); });
+    for_each(0, std::numeric_limits<std::size_t>::max(), [](int, fd_entry& entry) {
+        // Streams have noted it, and must not find the same number for something else.
+        const auto arrivals = entry.arrivals.load(std::memory_order_relaxed) + 1;
+        std::construct_at(&entry);
+        entry.arrivals.store(arrivals, std::memory_order_relaxed);
+    });
 }
 
 } // namespace coir::net

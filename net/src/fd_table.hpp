@@ -34,7 +34,13 @@ struct alignas(64) fd_entry {
     reactor* watcher = nullptr;
     wait_queue waiters;
     std::atomic<bool> watched{false}; ///< watcher != nullptr, readable without the lock
+    /// How often it has been reported that there is something to read, from 1; see arrival.hpp.
+    std::atomic<std::uint64_t> arrivals{1};
+    /// Whether a short read has emptied it: neither hung up, nor broken, nor with urgent data.
+    std::atomic<bool> steady{true};
+    std::atomic<std::uint32_t> closes{0}; ///< how often the number was given up while it was watched
 };
+static_assert(sizeof(fd_entry) == 64);
 
 class fd_table {
 public:

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "reactor.hpp"
 
+#include "outside_fiber.hpp"
+
 #include <coir/asio.hpp>
 
 #include <pthread.h>
@@ -99,7 +101,7 @@ int reactor::watch(int descriptor, fd_entry& entry) noexcept
         errno = before;
     }
     entry.watcher = this;
-    entry.watched.store(true, std::memory_order_relaxed);
+    entry.watched.store(true, std::memory_order_release);
     return 0;
 }
 
@@ -110,6 +112,7 @@ void reactor::forget(int descriptor, fd_entry& entry) noexcept
     ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_DEL, descriptor, &unused);
     entry.watcher = nullptr;
     entry.watched.store(false, std::memory_order_relaxed);
+    entry.steady.store(true, std::memory_order_relaxed);
     // epoll may have reported events for the file that had this number, which nobody has looked at yet. A new
     // generation makes them miss instead of waking the number's next owner.
     ++entry.generation;
@@ -118,13 +121,12 @@ void reactor::forget(int descriptor, fd_entry& entry) noexcept
 void reactor::start_over_in_child() noexcept
 {
     // Asio's own epoll instance is new already: the driver's turn came first, as it did when they were registered.
-    auto* const fiber = std::exchange(current_fiber, nullptr); // Asio's calls are not this fiber's
+    const outside_fiber not_ours; // Asio's calls
     boost::system::error_code ignored;
     epoll_.close(ignored);
     epoll_.assign(make_epoll(), ignored);
     process_ = ::getpid();
     wait_for_events();
-    current_fiber = fiber;
 }
 
 bool reactor::belongs_to_this_process() const noexcept
@@ -152,6 +154,7 @@ void reactor::take_events() noexcept
             const auto descriptor = static_cast<int>(events[i].data.u64 & 0xffffffff);
             const auto generation = static_cast<std::uint32_t>(events[i].data.u64 >> 32);
             auto happened = events[i].events;
+            const bool unsteady = happened & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI);
             if (happened & (EPOLLHUP | EPOLLERR))
                 happened |= everything; // concerns everyone, whatever they wait for
             if (happened & EPOLLRDHUP)
@@ -159,10 +162,14 @@ void reactor::take_events() noexcept
 
             auto& entry = *fd_table::instance().find(descriptor);
             wait_queue::guard held{entry.guard};
-            if (entry.generation == generation)
-                entry.waiters.notify_if(held, [&](const waiter& member) {
-                    return static_cast<const fd_waiter&>(member).events & happened;
-                });
+            if (entry.generation != generation)
+                continue;
+            if (unsteady)
+                entry.steady.store(false, std::memory_order_relaxed); // before the count, which publishes it
+            if (happened & (EPOLLIN | EPOLLPRI))
+                entry.arrivals.store(entry.arrivals.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+            entry.waiters.notify_if(
+                held, [&](const waiter& member) { return static_cast<const fd_waiter&>(member).events & happened; });
         }
     } while (count == static_cast<int>(std::size(events)));
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
+#include "arrival.hpp"
 #include "fd_table.hpp"
 #include "reactor.hpp"
 
@@ -50,6 +51,7 @@ void close_entry(int descriptor, fd_entry& entry) noexcept
     if (!entry.watcher || !entry.watcher->belongs_to_this_process())
         return;
     entry.watcher->forget(descriptor, entry);
+    entry.closes.store(entry.closes.load(std::memory_order_relaxed) + 1, std::memory_order_release);
     entry.waiters.notify_if(held, [](waiter& member) { return static_cast<fd_waiter&>(member).closed = true; });
 }
 
@@ -182,6 +184,34 @@ void throw_unless_ready(wait_status status, const char* operation)
     }
 }
 
+/// `seen`: as in wait_for_arrival.
+wait_status wait_one(int descriptor, short events, clock::time_point deadline, std::uint64_t seen) noexcept
+{
+    auto* here = reactor_here();
+    auto* entry = fd_table::instance().find_or_make(descriptor);
+    if (!here || !entry)
+        return wait_status::unsupported;
+
+    wait_queue::guard held{entry->guard};
+    if (const int error = here->watch(descriptor, *entry))
+        return descriptor_waits::status_of_failure(error);
+    if (seen != 0 && entry->arrivals.load(std::memory_order_relaxed) != seen)
+        return wait_status::ready;
+    if (entry->watcher != here && seen == 0) {
+        held.unlock();
+        pollfd one{.fd = descriptor, .events = events, .revents = 0};
+        return wait_any_ready({&one, 1}, deadline);
+    }
+    const auto closes = entry->closes.load(std::memory_order_relaxed);
+    parking self;
+    fd_waiter place{self, epoll_events(events)};
+    const auto cause =
+        entry->waiters.wait(held, place, {.reason = {name_of(events), nullptr, descriptor}, .deadline = deadline});
+    // Somebody may have closed it after this fiber was woken, and before it ran.
+    const bool closed = place.closed || entry->closes.load(std::memory_order_acquire) != closes;
+    return closed ? wait_status::closed : status_of(cause);
+}
+
 void wait_for(int descriptor, short events, const char* operation)
 {
     pollfd one{.fd = descriptor, .events = events, .revents = 0};
@@ -196,24 +226,12 @@ void wait_for(int descriptor, short events, const char* operation)
 
 wait_status wait_ready(int descriptor, short events, clock::time_point deadline) noexcept
 {
-    auto* here = reactor_here();
-    auto* entry = fd_table::instance().find_or_make(descriptor);
-    if (!here || !entry)
-        return wait_status::unsupported;
+    return wait_one(descriptor, events, deadline, 0);
+}
 
-    wait_queue::guard held{entry->guard};
-    if (const int error = here->watch(descriptor, *entry))
-        return descriptor_waits::status_of_failure(error);
-    if (entry->watcher != here) {
-        held.unlock();
-        pollfd one{.fd = descriptor, .events = events, .revents = 0};
-        return wait_any_ready({&one, 1}, deadline);
-    }
-    parking self;
-    fd_waiter place{self, epoll_events(events)};
-    const auto cause =
-        entry->waiters.wait(held, place, {.reason = {name_of(events), nullptr, descriptor}, .deadline = deadline});
-    return place.closed ? wait_status::closed : status_of(cause);
+wait_status wait_for_arrival(int descriptor, std::uint64_t seen) noexcept
+{
+    return wait_one(descriptor, POLLIN, never, seen);
 }
 
 wait_status wait_any_ready(std::span<pollfd> descriptors, clock::time_point deadline) noexcept

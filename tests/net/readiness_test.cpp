@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
+#include "waiting.hpp"
+
 #include <coir/net/readiness.hpp>
 
 #include <coir/deadline.hpp>
 #include <coir/fiber_group.hpp>
-#include <coir/inspect.hpp>
 #include <coir/runtime.hpp>
 #include <coir/testing.hpp>
 
@@ -17,7 +18,6 @@
 #include <atomic>
 #include <initializer_list>
 #include <memory>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -52,27 +52,6 @@ struct socket_pair {
         return ::recv(ends[0], &byte, 1, MSG_DONTWAIT) == 1;
     }
 };
-
-/// Until `fiber` waits.
-void until_waiting(coir::fiber_id fiber)
-{
-    for (;;) {
-        coir::this_fiber::sleep_for(1ms);
-        for (const auto& each : coir::fibers())
-            if (each.id == fiber && each.doing == coir::fiber_info::state::waiting)
-                return;
-    }
-}
-
-std::error_code code_of(auto&& call)
-{
-    try {
-        call();
-    } catch (const std::system_error& error) {
-        return error.code();
-    }
-    return {};
-}
 
 } // namespace
 
