@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "asio_driver.hpp"
 
+#include "outside_fiber.hpp"
 #include "scheduler.hpp"
 
 #include <coir/asio.hpp>
@@ -45,15 +46,6 @@ int make_timer()
         throw std::system_error{errno, std::generic_category(), "coir: timerfd_create"};
     return descriptor;
 }
-
-/// Asio takes pthread locks and writes to descriptors. Called from a fiber under the patch, that must not suspend.
-struct outside_fiber {
-    fiber_state* fiber = std::exchange(current_fiber, nullptr);
-    outside_fiber() = default;
-    outside_fiber(const outside_fiber&) = delete;
-    outside_fiber& operator=(const outside_fiber&) = delete;
-    ~outside_fiber() { current_fiber = fiber; }
-};
 
 } // namespace
 

@@ -6,6 +6,7 @@
 #include "audit_look.hpp"
 #include "audit_report.hpp"
 #include "fiber_state.hpp"
+#include "outside_fiber.hpp"
 #include "raw_syscall.hpp"
 #include "syscall_trap.hpp"
 
@@ -39,15 +40,6 @@ using std::chrono::nanoseconds;
 
 constexpr nanoseconds usual_limit = 10ms;
 constexpr nanoseconds shortest_interval = 500us;
-
-/// Fibers call exit and fork too, and what happens around these must not suspend them.
-struct outside_fiber {
-    fiber_state* fiber = std::exchange(current_fiber, nullptr);
-    outside_fiber() = default;
-    outside_fiber(const outside_fiber&) = delete;
-    outside_fiber& operator=(const outside_fiber&) = delete;
-    ~outside_fiber() { current_fiber = fiber; }
-};
 
 /// COIR_AUDIT.
 struct settings {

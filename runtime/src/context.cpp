@@ -2,6 +2,7 @@
 #include "context.hpp"
 
 #include "sanitizers.hpp"
+#include "thread_pointer.hpp"
 
 #include <boost/context/detail/fcontext.hpp>
 
@@ -93,7 +94,7 @@ context::~context()
 #endif
 }
 
-void context::switch_to(context& next, const thread_globals& globals) noexcept
+inline void context::exchange_globals(context& next, const thread_globals& globals) noexcept
 {
     errno_ = *globals.error_number;
     exceptions_ = *globals.exceptions;
@@ -105,11 +106,26 @@ void context::switch_to(context& next, const thread_globals& globals) noexcept
 #if COIR_TSAN
     __tsan_switch_to_fiber(next.sanitizer_fiber_, 0);
 #endif
+}
+
+void context::switch_to(context& next, const thread_globals& globals) noexcept
+{
+    exchange_globals(next, globals);
     handover baton{this, &next};
     handover::receive(jump_fcontext(next.suspended_, &baton));
 }
 
-void context::leave_for(context& next) noexcept
+/// errno and the exceptions of a fiber with a thread pointer of its own need no care. Those of the hub's thread are
+/// exchanged all the same: they go by who was last to leave them, which the others do not change.
+void context::switch_to(context& next, const thread_globals& globals, void* thread_pointer) noexcept
+{
+    exchange_globals(next, globals);
+    handover baton{this, &next};
+    write_thread_pointer(thread_pointer);
+    handover::receive(jump_fcontext(next.suspended_, &baton));
+}
+
+void context::leave_for(context& next, void* thread_pointer) noexcept
 {
 #if COIR_ASAN
     __sanitizer_start_switch_fiber(nullptr, next.memory_.base, next.memory_.size);
@@ -121,6 +137,8 @@ void context::leave_for(context& next) noexcept
     *globals.error_number = next.errno_;
     *globals.exceptions = next.exceptions_;
     handover baton{this, &next};
+    if (thread_pointer)
+        write_thread_pointer(thread_pointer);
     jump_fcontext(next.suspended_, &baton);
     std::terminate();
 }

@@ -51,12 +51,15 @@ public:
 
     /// Stores the running execution in `*this` and continues `next`. Returns when somebody switches back.
     void switch_to(context& next, const thread_globals& globals) noexcept;
-    /// As switch_to, but nobody will switch back.
-    [[noreturn]] void leave_for(context& next) noexcept;
+    /// The same, to one that runs with another thread pointer.
+    void switch_to(context& next, const thread_globals& globals, void* thread_pointer) noexcept;
+    /// As switch_to, but nobody will switch back. With the same thread pointer, if that is null.
+    [[noreturn]] void leave_for(context& next, void* thread_pointer = nullptr) noexcept;
 
     struct handover;
 
 private:
+    void exchange_globals(context& next, const thread_globals& globals) noexcept;
     void arrived_from(context& previous) noexcept;
 
     void* suspended_ = nullptr; ///< Boost.Context's fcontext_t while it does not run

@@ -69,8 +69,11 @@ void fiber_state::settle(scheduler& on) noexcept
 void fiber_state::run(void* self) noexcept
 {
     auto& fiber = *static_cast<fiber_state*>(self);
+    current_fiber = &fiber; // who has switched to it may have done so from another fiber's thread-local storage
     fiber.hub().entered();
     fiber.call();
+    if (fiber.thread_pointer)
+        fiber.terminate("it ends with a thread pointer of its own");
     fiber.finish();
     fiber.hub().leave(fiber);
 }

@@ -130,6 +130,8 @@ public:
     list_links<fiber_state> siblings; ///< under the group's lock, as is the next
     bool cancelled_by_group = false;
 
+    void* thread_pointer = nullptr; ///< its own; null for that of the hub's thread
+
     local_values locals; ///< fiber_local's; destroyed on the fiber's own stack
 
     char name[32] = {};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // The shared pool's threads never end before the process does: what they run may be blocked in the kernel for good, and
 // waiting for that at exit would hang. So it is never destroyed, and a fork starts a new one.
+#include "outside_fiber.hpp"
 #include "scheduler.hpp"
 
 #include <coir/offload.hpp>
@@ -71,6 +72,7 @@ void offload_pool::start_thread(offload_job& first)
     ::pthread_sigmask(SIG_SETMASK, &all, &previous);
     std::exception_ptr failure;
     try {
+        const outside_fiber guard; // a thread, whatever threads are for the program
         std::thread{[this] { serve(); }}.detach();
     } catch (...) {
         failure = std::current_exception();

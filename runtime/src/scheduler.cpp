@@ -198,8 +198,10 @@ void scheduler::leave(fiber_state& ended) noexcept
     --live_;
     ended.ended = true;
     ended_ = &ended;
-    current_fiber = next();
-    ended.stack.leave_for(current_fiber ? current_fiber->stack : *loop_);
+    auto* const following = next();
+    const bool elsewhere = following && following->thread_pointer;
+    current_fiber = elsewhere ? nullptr : following;
+    ended.stack.leave_for(following ? following->stack : *loop_, elsewhere ? following->thread_pointer : nullptr);
 }
 
 // ---- from other threads ---------------------------------------------------------------------------------------------

@@ -51,6 +51,10 @@ public:
     hub_group& group() const noexcept { return group_; }
     std::size_t index() const noexcept { return index_; }
 
+    /// From now on fibers of this hub may have a thread pointer of their own; `of_thread` is the hub's.
+    void use_thread_pointers(void* of_thread) noexcept { thread_pointer_ = of_thread; }
+    void* thread_pointer() const noexcept { return thread_pointer_; }
+
     /// Before `run`.
     void follow(testing::schedule* plan);
     void run();
@@ -110,6 +114,11 @@ private:
 
     fiber_state* next() noexcept;
     void switch_to(context& from, fiber_state* next) noexcept;
+    void switch_storage(context& from, fiber_state* next) noexcept;
+    void* pointer_of(const fiber_state* fiber) const noexcept
+    {
+        return fiber && fiber->thread_pointer ? fiber->thread_pointer : thread_pointer_;
+    }
     void run_ready();
     void on_deadlock();
     void wait();
@@ -131,6 +140,7 @@ private:
     audited_hub* audit_ = nullptr; ///< on the same
     context* loop_ = nullptr;      ///< on the stack of `run`, because each run may be on another thread
     thread_globals globals_{};
+    void* thread_pointer_ = nullptr; ///< null: all fibers have that of the thread
     intrusive_queue<fiber_state, &fiber_state::next_ready> ready_;
     int switches_left_ = 0;
     timer_queue timers_;
@@ -170,6 +180,10 @@ inline void scheduler::release_ended() noexcept
 /// `next` is a fiber, or null for the loop.
 inline void scheduler::switch_to(context& from, fiber_state* next) noexcept
 {
+    if (thread_pointer_) [[unlikely]] {
+        switch_storage(from, next);
+        return;
+    }
     auto* const self = std::exchange(current_fiber, next);
     from.switch_to(next ? next->stack : *loop_, globals_);
     current_fiber = self;
