@@ -4,6 +4,7 @@
 #include "outside_fiber.hpp"
 
 #include <coir/asio.hpp>
+#include <coir/own_descriptors.hpp>
 
 #include <pthread.h>
 #include <sys/epoll.h>
@@ -28,6 +29,7 @@ std::uint64_t tag(int descriptor, std::uint32_t generation) noexcept
 
 int make_epoll()
 {
+    const own_descriptors_scope ours;
     const int descriptor = ::epoll_create1(EPOLL_CLOEXEC);
     if (descriptor < 0)
         throw std::system_error{errno, std::generic_category(), "coir: epoll_create1"};
@@ -122,6 +124,7 @@ void reactor::start_over_in_child() noexcept
 {
     // Asio's own epoll instance is new already: the driver's turn came first, as it did when they were registered.
     const outside_fiber not_ours; // Asio's calls
+    const own_descriptors_scope ours;
     boost::system::error_code ignored;
     epoll_.close(ignored);
     epoll_.assign(make_epoll(), ignored);

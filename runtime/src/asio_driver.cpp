@@ -5,6 +5,7 @@
 #include "scheduler.hpp"
 
 #include <coir/asio.hpp>
+#include <coir/own_descriptors.hpp>
 
 #include <boost/asio/post.hpp>
 
@@ -118,6 +119,7 @@ void asio_driver::arm(clock::time_point deadline)
 void asio_driver::after_fork_in_child() noexcept
 {
     const outside_fiber guard;
+    const own_descriptors_scope theirs;
     // The parent's timerfd is the same timer here. Asio makes its own descriptors anew.
     context_.notify_fork(boost::asio::execution_context::fork_child);
     boost::system::error_code ignored;

@@ -2,6 +2,7 @@
 #include "asio_driver.hpp"
 #include "hub_group.hpp"
 
+#include <coir/own_descriptors.hpp>
 #include <coir/runtime.hpp>
 
 #include <sched.h>
@@ -38,6 +39,7 @@ namespace {
 
 std::vector<std::unique_ptr<driver>> asio_drivers(std::size_t count)
 {
+    const own_descriptors_scope theirs;
     std::vector<std::unique_ptr<driver>> result;
     std::generate_n(std::back_inserter(result), count, [] { return std::make_unique<asio_driver>(); });
     return result;
@@ -65,7 +67,11 @@ runtime::runtime(std::unique_ptr<driver> driver, testing::schedule* plan)
     any_runtime.store(true, std::memory_order_seq_cst);
 }
 
-runtime::~runtime() = default;
+runtime::~runtime()
+{
+    const own_descriptors_scope theirs;
+    hubs_.reset();
+}
 
 std::size_t runtime::hub_count() const noexcept
 {

@@ -8,6 +8,7 @@
 #include "testing_plan.hpp"
 
 #include <coir/fiber_group.hpp>
+#include <coir/own_descriptors.hpp>
 #include <coir/testing.hpp>
 
 #include <sys/single_threaded.h>
@@ -27,6 +28,8 @@ constinit thread_local fiber_state* current_fiber = nullptr;
 constinit thread_local surroundings surroundings_of_thread;
 
 constinit thread_local scheduler* current_scheduler = nullptr;
+
+constinit thread_local unsigned opening_own_descriptors = 0;
 
 scheduler::scheduler(driver& driver, hub_group& group, std::size_t index)
     : driver_{driver}, group_{group}, index_{index}, stacks_{*new stack_pool}

@@ -9,10 +9,14 @@
 #include "stdio_file.hpp"
 
 #include <coir/net/readiness.hpp>
+#include <coir/own_descriptors.hpp>
 
 #include <fcntl.h>
 #include <stdio_ext.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 
 #include <cerrno>
 
@@ -27,6 +31,21 @@ void give_up(int fd) noexcept
     const int saved = errno;
     net::about_to_close(fd);
     forget_kind(fd);
+    errno = saved;
+}
+
+void give_up_range(unsigned first, unsigned last) noexcept
+{
+    net::about_to_close_range(first, last);
+    forget_kinds(first, last);
+}
+
+void close_each(unsigned first, unsigned last) noexcept
+{
+    const int saved = errno;
+    if (libc.close_range(first, last, 0) != 0) // before Linux 5.9
+        for (; first <= last; ++first)
+            libc.close(static_cast<int>(first));
     errno = saved;
 }
 
@@ -82,10 +101,33 @@ int refuse(int error) noexcept
 
 COIR_INTERPOSE int close(int fd)
 {
-    if (own_descriptors::contain(fd) && this_fiber::active())
-        return refuse(EBADF); // as if it were not open
+    if (own_descriptors::contain(fd)) {
+        if (!own_descriptors_scope::active())
+            return refuse(EBADF); // as if it were not open
+        own_descriptors::forget(fd);
+    }
     give_up(fd);
     return libc.close(fd);
+}
+
+// What the hubs are made of. Opened by others, these are libc's.
+
+COIR_INTERPOSE int epoll_create1(int flags) noexcept
+{
+    const int made = libc.epoll_create1(flags);
+    return own_descriptors_scope::active() ? own_descriptors::keep(made) : made;
+}
+
+COIR_INTERPOSE int eventfd(unsigned value, int flags) noexcept
+{
+    const int made = libc.eventfd(value, flags);
+    return own_descriptors_scope::active() ? own_descriptors::keep(made) : made;
+}
+
+COIR_INTERPOSE int timerfd_create(int clock, int flags) noexcept
+{
+    const int made = libc.timerfd_create(clock, flags);
+    return own_descriptors_scope::active() ? own_descriptors::keep(made) : made;
 }
 
 COIR_INTERPOSE int dup2(int source, int target) noexcept
@@ -107,24 +149,25 @@ COIR_INTERPOSE int dup3(int source, int target, int flags) noexcept
 COIR_INTERPOSE int close_range(unsigned first, unsigned last, int flags) noexcept
 {
     // With CLOSE_RANGE_CLOEXEC nothing is closed yet, and with a flag that the kernel does not know nothing at all.
-    if (first <= last && !(static_cast<unsigned>(flags) & ~unsigned{CLOSE_RANGE_UNSHARE})) {
-        net::about_to_close_range(first, last);
-        forget_kinds(first, last);
-    }
-    return own_descriptors::around(first, last,
-                                   [=](unsigned from, unsigned to) { return libc.close_range(from, to, flags); });
+    const bool closes = !(static_cast<unsigned>(flags) & ~unsigned{CLOSE_RANGE_UNSHARE});
+    return own_descriptors::around(first, last, [=](unsigned from, unsigned to) {
+        if (closes && from <= to)
+            give_up_range(from, to);
+        return libc.close_range(from, to, flags);
+    });
 }
 
 COIR_INTERPOSE void closefrom(int first) noexcept
 {
     const auto from = static_cast<unsigned>(first < 0 ? 0 : first);
-    net::about_to_close_range(from, ~0U);
-    forget_kinds(from, ~0U);
-    if (own_descriptors::ours.last < first)
-        libc.closefrom(first);
-    else
-        own_descriptors::around(from, ~0U,
-                                [](unsigned start, unsigned end) { return libc.close_range(start, end, 0); });
+    own_descriptors::around(from, ~0U, [](unsigned start, unsigned end) {
+        give_up_range(start, end);
+        if (end == ~0U)
+            libc.closefrom(static_cast<int>(start));
+        else
+            close_each(start, end);
+        return 0;
+    });
 }
 
 // These close their descriptor inside libc, where no call of close can be seen.

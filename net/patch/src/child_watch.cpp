@@ -3,6 +3,7 @@
 
 #include "blocking.hpp"
 #include "libc.hpp"
+#include "own_descriptors.hpp"
 #include "parking_lot.hpp"
 
 #include <coir/net/readiness.hpp>
@@ -120,7 +121,7 @@ child_watch::child_watch(const child_choice& choice) noexcept : choice_{choice}
         pidfd_ = static_cast<int>(choice.id);
     } else if (choice.kind == P_PID) {
         const int before = errno;
-        pidfd_ = static_cast<int>(libc.syscall(SYS_pidfd_open, choice.id, 0, 0, 0, 0, 0));
+        pidfd_ = own_descriptors::keep(static_cast<int>(libc.syscall(SYS_pidfd_open, choice.id, 0, 0, 0, 0, 0)));
         owned_ = pidfd_ >= 0;
         errno = before;
     }
@@ -132,6 +133,7 @@ child_watch::~child_watch()
         return;
     const int before = errno;
     net::about_to_close(pidfd_);
+    own_descriptors::forget(pidfd_);
     libc.close(pidfd_);
     errno = before;
 }

@@ -12,7 +12,6 @@
 // returns to libc as ever, which calls exit; the hub is never taken down, as threads are not.
 #include "call_group.hpp"
 #include "launch_settings.hpp"
-#include "own_descriptors.hpp"
 
 #include <coir/net/readiness.hpp>
 #include <coir/runtime.hpp>
@@ -118,7 +117,6 @@ void adopt()
     const int readable = ::eventfd(1, EFD_CLOEXEC);
     net::wait_ready(readable, POLLIN); // it is: this does not take long
     ::close(readable);
-    own_descriptors::end();
 
     // The runtime reports overflows of fibers' stacks. The program has only main's, and may ask who handles SIGSEGV.
     ::sigaction(SIGSEGV, &adopting->on_overflow, nullptr);
@@ -143,7 +141,6 @@ void become_fiber()
     adoption state{};
     ::sigaction(SIGSEGV, nullptr, &state.on_overflow);
     ::sigaltstack(nullptr, &state.signal_stack);
-    own_descriptors::begin();
     state.fibers = new runtime{{.hubs = 1}}; // for as long as the process lives
 
     // Handlers of signals may run there, and they may expect what they find on main's stack. Touched, not reserved.

@@ -76,6 +76,9 @@ struct libc_functions {
     libc_function<int(int, int)> flock{"flock"};
     libc_function<int(int, int, off64_t)> lockf{"lockf"};
     libc_function<int(int)> close{"close"};
+    libc_function<int(int)> epoll_create1{"epoll_create1"};
+    libc_function<int(unsigned, int)> eventfd{"eventfd"};
+    libc_function<int(int, int)> timerfd_create{"timerfd_create"};
     libc_function<int(unsigned, unsigned, int)> close_range{"close_range"};
     libc_function<void(int)> closefrom{"closefrom"};
     libc_function<int(int, int)> dup2{"dup2"};

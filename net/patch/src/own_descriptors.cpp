@@ -1,87 +1,57 @@
 // SPDX-License-Identifier: BSL-1.0
-// No system call opens a descriptor above a number, other than one that copies, and Asio opens its own. So for a moment
-// the lower numbers are all taken.
+// The hubs' descriptors are recognised when they are opened: the runtime says when it opens its own, and calls libc
+// like everybody else. Those that the patch opens itself it passes to `keep`.
 #include "own_descriptors.hpp"
+
+#include "libc.hpp"
 
 #include <fcntl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <pthread.h>
-#include <span>
-#include <unistd.h>
 
 namespace coir {
 
-constinit own_descriptors::range own_descriptors::ours;
-
 namespace {
 
-constexpr int preferred = 300; // above what shells use for themselves (bash: 255)
-constexpr int most = 12;       // of one hub
-
-constinit std::array<int, preferred> fillers{};
-constinit int filler_count = 0;
-constinit int target = 0;
-
-// Not close, which is patched.
-void close_filler(int descriptor) noexcept
+/// Above what shells use for themselves (bash: 255), or below the highest that there can be.
+int lowest() noexcept
 {
-    ::syscall(SYS_close, descriptor);
-}
-
-void fill() noexcept
-{
-    const int before = errno;
-    own_descriptors::ours = {}; // a forked child closes its parent's
+    constexpr rlim_t preferred = 300;
+    constexpr rlim_t room = 12; // what one hub has, and a few waits
     rlimit limit{};
     ::getrlimit(RLIMIT_NOFILE, &limit);
-    target = std::max(3, static_cast<int>(std::min<rlim_t>(limit.rlim_cur, preferred + most)) - most);
-    filler_count = 0;
-    const int first = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-    int next = first;
-    for (; next >= 0 && next < target; next = ::fcntl(first, F_DUPFD_CLOEXEC, next + 1))
-        fillers[static_cast<std::size_t>(filler_count++)] = next;
-    if (next >= target)
-        close_filler(next);
-    errno = before;
-}
-
-void release() noexcept
-{
-    const int before = errno;
-    const std::span<const int> taken{fillers.data(), static_cast<std::size_t>(filler_count)};
-    for (std::size_t first = 0, next; first < taken.size(); first = next) {
-        // In order, and mostly without gaps.
-        for (next = first + 1; next < taken.size() && taken[next] == taken[next - 1] + 1;)
-            ++next;
-        if (::syscall(SYS_close_range, taken[first], taken[next - 1], 0) != 0) // before Linux 5.9
-            std::for_each(&taken[first], &taken[first] + (next - first), close_filler);
-    }
-    int last = target + most;
-    while (last >= target && ::fcntl(last, F_GETFD) < 0)
-        --last;
-    own_descriptors::ours = {target, last};
-    errno = before;
+    return static_cast<int>(std::max<rlim_t>(std::min(limit.rlim_cur, preferred + room), room + 3) - room);
 }
 
 } // namespace
 
-void own_descriptors::begin() noexcept
+int own_descriptors::keep(int descriptor) noexcept
 {
-    static const int registered = ::pthread_atfork(nullptr, nullptr, fill);
-    static_cast<void>(registered);
-    fill();
+    if (descriptor < 0)
+        return descriptor;
+    const int before = errno;
+    const int least = lowest();
+    if (descriptor < least) {
+        const int moved = ::fcntl(descriptor, F_DUPFD_CLOEXEC, least);
+        if (moved >= 0) {
+            libc.close(descriptor);
+            descriptor = moved;
+        }
+    }
+    errno = before;
+    const auto number = static_cast<unsigned>(descriptor);
+    if (number < most)
+        ours[number / word_bits].fetch_or(std::uint64_t{1} << number % word_bits, std::memory_order_relaxed);
+    return descriptor;
 }
 
-void own_descriptors::end() noexcept
+void own_descriptors::forget(int descriptor) noexcept
 {
-    release();
-    static const int registered = ::pthread_atfork(nullptr, nullptr, release);
-    static_cast<void>(registered);
+    const auto number = static_cast<unsigned>(descriptor);
+    if (number < most)
+        ours[number / word_bits].fetch_and(~(std::uint64_t{1} << number % word_bits), std::memory_order_relaxed);
 }
 
 } // namespace coir

@@ -2,6 +2,7 @@
 #include "signal_watch.hpp"
 
 #include "libc.hpp"
+#include "own_descriptors.hpp"
 
 #include <coir/net/readiness.hpp>
 
@@ -16,7 +17,7 @@ signal_watch::signal_watch(const sigset_t& signals) noexcept
     if (::sigisemptyset(&signals))
         return;
     const int before = errno;
-    descriptor_ = ::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    descriptor_ = own_descriptors::keep(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
     errno = before;
 }
 
@@ -26,6 +27,7 @@ signal_watch::~signal_watch()
         return;
     const int before = errno;
     net::about_to_close(descriptor_);
+    own_descriptors::forget(descriptor_);
     libc.close(descriptor_);
     errno = before;
 }
