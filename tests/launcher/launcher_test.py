@@ -7,6 +7,7 @@ import os
 import pathlib
 import pwd
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -28,6 +29,7 @@ patience = 60  # seconds until a program that hangs is ended; nothing is measure
 build = pathlib.Path(sys.argv[1]).resolve()
 launcher = build / "tools/launcher/coir"
 ordinary = build / "tests/launcher/ordinary"
+threads = build / "tests/launcher/threads"
 python = "/usr/bin/python3"  # Debian's, and not what a version manager puts in its place
 servers = None
 
@@ -173,6 +175,9 @@ class Launcher(Test):
             (125, ["--frobnicate", "true"], "--frobnicate"),
             (125, ["--only=socket,soup", "true"], "'socket,soup' is not a list of these"),
             (125, ["--main=loop", "true"], "loop"),
+            (125, ["--threads=4", "true"], "--threads: 4 not in {os,fibers}"),
+            (125, ["--threads=fibers", "--main=thread", "true"], "--main=thread"),
+            (125, ["--threads=fibers", "--only=socket,dns", "true"], "--only=thread"),
             (125, [], "PROGRAM"),
             (127, ["no-such-program"], "no-such-program: No such file or directory"),
             (127, ["./no/such"], "./no/such: No such file or directory"),
@@ -198,7 +203,7 @@ class Launcher(Test):
         self.assertIn(b"run", run(launcher, "--help").stdout)
         result = coir("--help")
         self.assertEqual(result.returncode, 0)
-        for word in [b"--only", b"--main", b"--children", b"Exit status", b"PROGRAM"]:
+        for word in [b"--only", b"--main", b"--threads", b"--children", b"Exit status", b"PROGRAM"]:
             self.assertIn(word, result.stdout)
 
 
@@ -218,6 +223,59 @@ class Ordinary(Test):
     def test_few_descriptors(self):
         """a program that runs out of descriptors has as many as without coir, and can wait"""
         self.assertEqual(self.equal(ordinary, "few_descriptors").returncode, 0)
+
+
+class Threads(Test):
+    fibers = ["--threads=fibers"]
+
+    def test_everything(self):
+        """what C++, C and POSIX have of threads, with threads that are fibers, and with those that are not"""
+        for switches in [self.fibers, []]:
+            self.assertEqual(self.equal(threads, switches=switches).returncode, 0)
+
+    def test_many(self):
+        """2,000 threads under coir run --threads=fibers are one kernel thread"""
+        native, launched, fibers = run(threads, "many"), coir(threads, "many"), coir(*self.fibers, threads, "many")
+        for each in [native, launched, fibers]:
+            self.assertEqual((each.returncode, each.stdout), (0, b"2000 waited\n"))
+        self.assertEqual([each.stderr for each in [native, launched, fibers]], [b"2001\n", b"2001\n", b"1\n"])
+
+    def test_ends(self):
+        """a program whose threads are fibers ends as it does with others"""
+        for way, status in [("exit", 8), ("return", 0), ("main", 0), ("terminate", -signal.SIGABRT),
+                            ("overflow", -signal.SIGSEGV)]:
+            with self.subTest(way):
+                self.assertEqual(self.equal(threads, "end", way, switches=self.fibers).returncode, status)
+        for way, status in [("exit in thread", 8), ("pthread_exit", 0)]:
+            with self.subTest(way):
+                self.assertEqual(self.equal(ordinary, way, switches=self.fibers).returncode, status)
+
+    def test_server(self):
+        """a server with a thread for each connection has 1,000 at once under coir run, on one kernel thread"""
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, limit[1]), limit[1]))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limit)
+        server = subprocess.Popen([launcher, "run", *self.fibers, build / "tests/programs/serve"], stdout=subprocess.PIPE)
+        self.addCleanup(server.wait)
+        self.addCleanup(server.kill)
+        self.addCleanup(server.stdout.close)
+        port = int(server.stdout.readline())
+        with contextlib.ExitStack() as opened:
+            clients = [opened.enter_context(socket.create_connection(("127.0.0.1", port), patience)) for _ in range(1000)]
+            files = [opened.enter_context(client.makefile("rwb")) for client in clients]
+            for round in range(3):
+                for i, file in enumerate(files):
+                    file.write(b"line %d of %d\n" % (round, i))
+                    file.flush()
+                for i, file in enumerate(files):
+                    self.assertEqual(file.readline(), b"LINE %d OF %d\n" % (round, i))
+            files[0].write(b"threads\n")
+            files[0].flush()
+            self.assertEqual(files[0].readline(), b"1\n")
+        with socket.create_connection(("127.0.0.1", port), patience) as client:
+            client.sendall(b"end\n")
+            self.assertEqual(client.recv(1), b"")
+        self.assertEqual(server.wait(patience), 0)
 
 
 class Shell(Test):
@@ -485,9 +543,9 @@ class Psql(Test):
 
 
 class Python(Test):
-    def equal_script(self, script, *arguments):
+    def equal_script(self, script, *arguments, switches=()):
         path_of("python3", "python3")
-        result = self.equal(python, "-c", script, *arguments)
+        result = self.equal(python, "-c", script, *arguments, switches=switches)
         self.assertEqual((result.returncode, result.stderr), (0, b""))
         return result.stdout
 
@@ -561,6 +619,111 @@ async def main():
 asyncio.run(main())
 """
         self.assertIn(b"QUESTION 19", self.equal_script(script.replace("\\\\", "\\")))
+
+    def test_threading(self):
+        """python3's threading under coir run --threads=fibers: what it has to wait with, and a pool"""
+        script = """
+import queue, threading, time
+from concurrent.futures import ThreadPoolExecutor
+numbers, local, ended = queue.Queue(5), threading.local(), []
+def produce(i):
+    local.number = i
+    time.sleep(0.01)
+    numbers.put(i)
+    assert local.number == i
+def join(threads):
+    for each in threads:
+        each.join()
+threads = [threading.Thread(target=produce, args=(i,)) for i in range(200)]
+for each in threads:
+    each.start()
+print(sum(numbers.get() for _ in threads))
+join(threads)
+together, go, few, again = threading.Barrier(6), threading.Event(), threading.Semaphore(2), threading.RLock()
+def meet(i):
+    together.wait()
+    go.wait()
+    with few:
+        time.sleep(0.001)
+    with again, again:
+        ended.append(i)
+threads = [threading.Thread(target=meet, args=(i,), name=f"thread {i}", daemon=True) for i in range(5)]
+for each in threads:
+    each.start()
+together.wait()
+assert len({each.ident for each in threads}) == 5
+go.set()
+join(threads)
+print(sorted(ended))
+with ThreadPoolExecutor(50) as pool:
+    print(sum(pool.map(lambda n: (time.sleep(0.002), n)[1], range(500))))
+    try:
+        pool.submit(lambda: 1 / 0).result()
+    except ZeroDivisionError as failure:
+        print(failure)
+condition = threading.Condition()
+with condition:
+    print(condition.wait(0.005))
+threading.Timer(0.005, lambda: print("late")).run()
+threading.Thread(target=lambda: time.sleep(3600), daemon=True).start()
+"""
+        self.assertIn(b"124750", self.equal_script(script, switches=["--threads=fibers"]))
+
+    def test_servers(self):
+        """python3's servers with a thread for each connection under coir run --threads=fibers, and clients in threads"""
+        script = """
+import http.server, os, socket, socketserver, sys, threading, urllib.request
+class Pages(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.path.encode() * 1000)
+    def log_message(self, *_):
+        pass
+class Lines(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            self.wfile.write(line.upper())
+class Server(socketserver.ThreadingTCPServer):
+    request_queue_size = 1000
+class HttpServer(http.server.ThreadingHTTPServer):
+    request_queue_size = 1000
+def serving(kind, handler):
+    server = kind(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    return server, thread
+def ended(server, thread):
+    server.shutdown()
+    thread.join()
+    server.server_close()
+server, thread = serving(HttpServer, Pages)
+sizes = [0] * 100
+def fetch(i):
+    sizes[i] = len(urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/{i}").read())
+clients = [threading.Thread(target=fetch, args=(i,)) for i in range(100)]
+for each in clients:
+    each.start()
+for each in clients:
+    each.join()
+print(sum(sizes))
+ended(server, thread)
+server, thread = serving(Server, Lines)
+clients = [socket.create_connection(server.server_address) for _ in range(300)]
+for i, each in enumerate(clients):
+    each.sendall(b"line %d\\n" % i)
+files = [each.makefile("rb") for each in clients]
+print(sum(len(each.readline()) for each in files), threading.active_count())
+tasks = len(os.listdir("/proc/self/task"))  # one for the fibers, and a helper that has looked for a name
+print(tasks < 10 if sys.argv[1] == "fibers" else tasks > 300, file=sys.stderr)
+for each in files + clients:
+    each.close()
+ended(server, thread)
+""".replace("\\\\", "\\")
+        native = run(python, "-c", script, "os")
+        launched = coir("--threads=fibers", python, "-c", script, "fibers")
+        for each in [native, launched]:
+            self.assertEqual((each.returncode, each.stdout, each.stderr), (0, b"290000\n2590 302\n", b"True\n"))
 
     def test_signals(self):
         """python3 under coir run runs its handlers of signals"""

@@ -35,6 +35,7 @@ constexpr const char* footer =
 struct options {
     std::string only;
     std::string main = "fiber";
+    std::string threads = "os";
     bool children = false;
     std::vector<std::string> command;
 };
@@ -59,7 +60,7 @@ fs::path library(const std::string& name)
 void set_environment(const options& chosen)
 {
     using namespace coir::launch;
-    auto preload = library("libcoir-patch.so.0").string() + ':' + library("libcoir-run.so.0").string();
+    auto preload = library("libcoir-run.so.0").string() + ':' + library("libcoir-patch.so.0").string();
     if (preload.find_first_of(" $") != std::string::npos || std::count(preload.begin(), preload.end(), ':') > 1)
         throw std::runtime_error{
             "the dynamic linker cannot preload from a directory with a blank, a colon or a $ in its "
@@ -70,6 +71,8 @@ void set_environment(const options& chosen)
         settings += main_is_fiber;
     if (chosen.children)
         settings += children_too;
+    if (chosen.threads == "fibers")
+        settings += threads_are_fibers;
     settings += ':';
     if (const char* before = std::getenv("LD_PRELOAD")) {
         settings += std::string{"LD_PRELOAD="} + before;
@@ -113,12 +116,28 @@ std::string check_groups(const std::string& list)
     return "'" + list + "' is not a list of these, with commas:" + names;
 }
 
+/// Why they cannot be fibers, if they are to be.
+std::string check_threads(const options& chosen)
+{
+    if (chosen.threads != "fibers")
+        return {};
+    if (chosen.main != "fiber")
+        return "there is no hub for them with --main=thread";
+    const auto patched = chosen.only.empty() ? ~0U : coir::groups_in(chosen.only);
+    if (!(patched & coir::groups_in("thread")))
+        return "they wait for locks, which --only=thread would patch";
+    return {};
+}
+
 /// The index of PROGRAM, or of the `--` before it: what follows is none of our options.
 int where_program_begins(int count, char** arguments)
 {
     int i = 2; // after `run`
+    const auto takes_a_value = [](const std::string& option) {
+        return option == "--only" || option == "--main" || option == "--threads";
+    };
     while (i < count && arguments[i][0] == '-' && std::strcmp(arguments[i], "--") != 0)
-        i += std::strcmp(arguments[i], "--only") == 0 || std::strcmp(arguments[i], "--main") == 0 ? 2 : 1;
+        i += takes_a_value(arguments[i]) ? 2 : 1;
     return std::min(i, count);
 }
 
@@ -139,6 +158,10 @@ int main(int count, char** arguments)
         .add_option("--main", chosen.main, "what the program's main is: thread for a program that starts fibers itself")
         ->check(CLI::IsMember({"fiber", "thread"}))
         ->capture_default_str();
+    command
+        .add_option("--threads", chosen.threads, "what the threads are that it starts: fibers beside main, all on one")
+        ->check(CLI::IsMember({"os", "fibers"}))
+        ->capture_default_str();
     command.add_flag("--children", chosen.children, "the programs that it runs, too; they see coir in the environment");
     try {
         const int program = where_program_begins(count, arguments);
@@ -148,6 +171,8 @@ int main(int count, char** arguments)
             chosen.command.erase(chosen.command.begin());
         if (chosen.command.empty())
             throw CLI::RequiredError{"PROGRAM"};
+        if (const auto why_not = check_threads(chosen); !why_not.empty())
+            throw CLI::ValidationError{"--threads=fibers", why_not};
     } catch (const CLI::ParseError& failure) {
         return app.exit(failure) == 0 ? 0 : coir::launch::failure;
     }

@@ -23,7 +23,7 @@ inline constexpr call_group call_groups[] = {
     {"process", " fork process "},
     {"signal", " signal "},
     {"filelock", " file_lock "},
-    {"thread", " barrier c11 condition fiber_mutex key mutex once semaphore syscall thread "},
+    {"thread", " barrier c11 condition fiber_mutex fiber_threads key mutex once semaphore syscall thread "},
 };
 
 /// The bit of the group that a source file belongs to.

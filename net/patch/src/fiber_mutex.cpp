@@ -85,14 +85,19 @@ int fiber_owner() noexcept
     return first | static_cast<int>(this_fiber::get_id().value & (first - 1));
 }
 
-/// Asked once, and again in the child of a fork, where it has changed.
+/// Asked once, and again in the child of a fork, where it has changed. Of libc and not of the kernel: they differ for a
+/// thread that is a fiber (thread_shell.hpp).
 int thread_owner() noexcept
 {
     [[gnu::tls_model("initial-exec")]] static constinit thread_local int id = 0;
     static const int watching_forks = ::pthread_atfork(nullptr, nullptr, [] { id = 0; });
     static_cast<void>(watching_forks);
-    if (id == 0) [[unlikely]]
-        id = ::gettid();
+    if (id == 0) [[unlikely]] {
+        pthread_mutex_t probe = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
+        libc.pthread_mutex_lock(&probe);
+        id = owner_of(probe);
+        libc.pthread_mutex_unlock(&probe);
+    }
     return id;
 }
 

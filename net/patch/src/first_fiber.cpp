@@ -12,6 +12,7 @@
 // returns to libc as ever, which calls exit; the hub is never taken down, as threads are not.
 #include "call_group.hpp"
 #include "launch_settings.hpp"
+#include "thread_shell.hpp"
 
 #include <coir/net/readiness.hpp>
 #include <coir/runtime.hpp>
@@ -35,6 +36,7 @@ namespace {
 using main_function = int (*)(int, char**, char**);
 
 constinit main_function program_main = nullptr;
+constinit bool threads_are_fibers = false;
 
 [[noreturn]] void give_up(const char* what) noexcept
 {
@@ -49,6 +51,7 @@ struct settings {
     bool present = false;
     bool main_is_fiber = false;
     bool children_too = false;
+    bool threads_are_fibers = false;
     char* preload_before = nullptr; ///< the entry of the environment that was there; null if there was none
 };
 
@@ -70,6 +73,8 @@ settings settings_of(char** environment) noexcept
                 result.main_is_fiber = true;
             if (*letter == launch::children_too)
                 result.children_too = true;
+            if (*letter == launch::threads_are_fibers)
+                result.threads_are_fibers = true;
             if (*letter != ':')
                 continue;
             if (letter[1])
@@ -170,6 +175,11 @@ int start_as_fiber(int count, char** arguments, char** environment)
     } catch (const std::exception& failure) {
         give_up(failure.what());
     }
+    if (threads_are_fibers)
+        if (const char* why_not = thread_shell::prepare()) {
+            std::fprintf(stderr, "coir run: --threads=fibers: %s\n", why_not);
+            ::_exit(launch::failure);
+        }
     return program_main(count, arguments, environment);
 }
 
@@ -192,6 +202,7 @@ extern "C" [[gnu::visibility("default")]] int __libc_start_main(coir::main_funct
     if (what.main_is_fiber) {
         program_main = program;
         program = start_as_fiber;
+        threads_are_fibers = what.threads_are_fibers;
     }
     return genuine(program, count, arguments, begin, end, end_of_linker, stack_end);
 }

@@ -11,6 +11,7 @@ namespace coir::launch {
 constexpr const char* variable = "COIR_RUN";
 constexpr char main_is_fiber = 'f';
 constexpr char children_too = 'c';
+constexpr char threads_are_fibers = 't';
 
 constexpr int failure = 125; ///< exit status for our own failures, as of env(1)
 
