@@ -1,0 +1,649 @@
+// SPDX-License-Identifier: BSL-1.0
+// OpenSSL between two buffers in memory, and a stream below:
+//
+//      plain  -->  SSL_write  -->  out --flush--> |  stream below  |
+//      plain  <--  SSL_read   <--  in  <-receive- |                |
+//
+// An SSL object is for one caller at a time, and so is each direction of the stream below:
+//
+//     engine      one call of OpenSSL's; nobody waits for a peer while he holds it
+//     receiving   who reads from below. Others who want more input wait for it, and look again
+//     sending     who writes to below. Who only reads does not wait for it: see `flush_if_free`
+//     shaking     who is at the handshake
+//
+// So a fiber that waits for input stops nobody from writing, and the other way round.
+//
+// OpenSSL's queue of errors is the thread's. Nothing suspends between a call and the look at its errors, unless the
+// patch is there, which makes OpenSSL's own locks suspend; but then each fiber has a queue of its own.
+#include "tls_context_state.hpp"
+
+#include <coir/cancellation.hpp>
+#include <coir/deadline.hpp>
+#include <coir/mutex.hpp>
+#include <coir/net/descriptor.hpp>
+#include <coir/net/tls_connect.hpp>
+#include <coir/net/tls_stream.hpp>
+
+#include <boost/asio/ip/address.hpp>
+#include <boost/asio/ssl/error.hpp>
+
+#include <openssl/err.h>
+
+#include <algorithm>
+#include <array>
+#include <ctime>
+#include <mutex>
+#include <stdexcept>
+
+namespace coir::net {
+
+namespace {
+
+/// What one call transfers at most; a record of TLS has as much (RFC 8446, 5.1).
+constexpr std::size_t record_max = 16'384;
+/// What is encrypted by one write: a few records, so that the stream below gets more than one at a time.
+constexpr std::size_t write_max = 4 * record_max;
+/// What is read from below at a time: a record with what is around it (RFC 8446, 5.2).
+constexpr std::size_t receive_max = record_max + 256 + 5;
+
+const error_code truncated = make_error_code(boost::asio::ssl::error::stream_truncated);
+
+std::optional<std::string> as_address(const std::string& host)
+{
+    error_code ec;
+    const auto address = boost::asio::ip::make_address(host, ec);
+    return ec.failed() ? std::nullopt : std::optional{address.to_string()};
+}
+
+} // namespace
+
+// ---- the state ------------------------------------------------------------------------------------------------------
+
+struct tls_stream::state {
+    state(std::unique_ptr<tls_transport> stream, std::shared_ptr<tls_context::state> common,
+          const tls_options& options);
+
+    /// What a call of OpenSSL's has come to.
+    struct step {
+        int error;              ///< SSL_get_error's
+        error_code failure;     ///< for SSL_ERROR_SSL and SSL_ERROR_SYSCALL
+        std::uint64_t arrivals; ///< before it
+    };
+    template <class Call> step call(Call&& work);
+    std::unique_lock<mutex> lock_engine()
+    {
+        const shield uninterrupted; // nobody waits for long, and something may have been received that must not be lost
+        return std::unique_lock{engine};
+    }
+
+    void handshake(error_code& ec);
+    std::size_t read(std::span<const iovec> into, error_code& ec);
+    std::size_t write(std::span<const iovec> from, error_code& ec);
+    void shutdown_send(error_code& ec);
+    void shutdown(error_code& ec);
+
+    void flush(error_code& ec);
+    void flush_if_free(error_code& ec);
+    void receive(std::uint64_t seen, error_code& ec);
+
+    const std::unique_ptr<tls_transport> below;
+    const std::shared_ptr<tls_context::state> context;
+    std::string session_key;
+    openssl_ptr<SSL> ssl;
+    BIO* in = nullptr;  ///< the SSL's
+    BIO* out = nullptr; ///< the SSL's
+
+    mutable mutex engine;
+    mutex receiving;
+    mutex sending;
+    mutex shaking;
+
+    bool established = false;
+    error_code final_failure; ///< of the handshake
+    std::optional<failed_certificate> bad_certificate;
+
+    std::uint64_t arrivals = 0;      ///< counts what has been put into `in`; for who holds `engine`
+    std::vector<std::byte> received; ///< for who holds `receiving`
+    std::vector<std::byte> leaving;  ///< for who holds `sending`: has been taken out of `out`
+    std::size_t left = 0;            ///< so much of it has left
+
+private:
+    void drain(error_code& ec);
+    bool has_output() const { return BIO_ctrl_pending(out) > 0; }
+    void resume_session();
+    error_code failure_of(const step& failed) const;
+};
+
+tls_stream::state::state(std::unique_ptr<tls_transport> stream, std::shared_ptr<tls_context::state> common,
+                         const tls_options& options)
+    : below{std::move(stream)},
+      context{std::move(common)},
+      session_key{options.session_key.empty() ? options.host : options.session_key}
+{
+    ERR_clear_error();
+    if (context->client && context->verify && options.host.empty())
+        throw std::invalid_argument{"coir::net::tls_stream: a client that verifies must say whom it wants (host)"};
+    ssl.reset(SSL_new(context->context.get()));
+    openssl_ptr<BIO> incoming{BIO_new(BIO_s_mem())};
+    openssl_ptr<BIO> outgoing{BIO_new(BIO_s_mem())};
+    if (!ssl || !incoming || !outgoing)
+        throw std::bad_alloc{};
+    SSL_set_bio(ssl.get(), in = incoming.release(), out = outgoing.release());
+    SSL_set_app_data(ssl.get(), this);
+    if (!context->client) {
+        SSL_set_accept_state(ssl.get());
+        return;
+    }
+    SSL_set_connect_state(ssl.get());
+    if (options.host.empty())
+        return;
+    auto* wanted = SSL_get0_param(ssl.get());
+    X509_VERIFY_PARAM_set_hostflags(wanted, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    if (const auto address = as_address(options.host)) {
+        X509_VERIFY_PARAM_set1_ip_asc(wanted, address->c_str()); // and no SNI (RFC 6066, 3)
+        return;
+    }
+    auto name = options.host;
+    if (name.ends_with('.'))
+        name.pop_back(); // of the root, which certificates do not mention
+    if (X509_VERIFY_PARAM_set1_host(wanted, name.c_str(), name.size()) != 1 ||
+        SSL_set_tlsext_host_name(ssl.get(), name.c_str()) != 1) {
+        ERR_clear_error();
+        throw std::invalid_argument{"coir::net::tls_stream: no host name: " + options.host};
+    }
+}
+
+template <class Call> tls_stream::state::step tls_stream::state::call(Call&& work)
+{
+    const auto held = lock_engine();
+    step result{.error = SSL_ERROR_NONE, .failure = {}, .arrivals = arrivals};
+    ERR_clear_error();
+    const int returned = work();
+    result.error = SSL_get_error(ssl.get(), returned);
+    if (result.error == SSL_ERROR_SSL || result.error == SSL_ERROR_SYSCALL)
+        result.failure = take_openssl_error();
+    return result;
+}
+
+error_code tls_stream::state::failure_of(const step& failed) const
+{
+    if (bad_certificate &&
+        ERR_GET_REASON(static_cast<unsigned>(failed.failure.value())) == SSL_R_CERTIFICATE_VERIFY_FAILED)
+        return bad_certificate->reason;
+    return failed.failure.failed() ? failed.failure : truncated;
+}
+
+// ---- below ----------------------------------------------------------------------------------------------------------
+
+/// Writes all that has been encrypted; whoever is interrupted leaves the rest for the next. The caller holds `sending`.
+void tls_stream::state::drain(error_code& ec)
+{
+    ec.clear();
+    for (;;) {
+        while (left < leaving.size()) {
+            left += below->write_some(boost::asio::buffer(leaving.data() + left, leaving.size() - left), ec);
+            if (ec.failed())
+                return;
+        }
+        left = 0;
+        leaving.clear();
+        const auto held = lock_engine();
+        const auto size = BIO_ctrl_pending(out);
+        if (size == 0)
+            break;
+        leaving.resize(size);
+        BIO_read(out, leaving.data(), static_cast<int>(size));
+    }
+    if (leaving.capacity() > write_max)
+        std::vector<std::byte>{}.swap(leaving);
+}
+
+void tls_stream::state::flush(error_code& ec)
+{
+    const std::scoped_lock turn{sending};
+    drain(ec);
+}
+
+/// For who reads: OpenSSL answers some of what it receives. If somebody is writing, he takes it along; to wait for him
+/// would be wrong, because the peer that does not read may wait for us to read.
+void tls_stream::state::flush_if_free(error_code& ec)
+{
+    ec.clear();
+    while (has_output() || left < leaving.size()) {
+        const std::unique_lock turn{sending, std::try_to_lock};
+        if (!turn)
+            return;
+        drain(ec);
+        if (ec.failed())
+            return;
+    }
+}
+
+/// More input, unless there has been some since `seen`.
+void tls_stream::state::receive(std::uint64_t seen, error_code& ec)
+{
+    ec.clear();
+    const std::scoped_lock turn{receiving};
+    if (arrivals != seen)
+        return;
+    received.resize(receive_max);
+    const auto size = below->read_some(boost::asio::buffer(received), ec);
+    if (ec == error::eof)
+        ec = truncated;
+    if (ec.failed())
+        return;
+    const auto held = lock_engine();
+    BIO_write(in, received.data(), static_cast<int>(size));
+    ++arrivals;
+}
+
+// ---- the handshake --------------------------------------------------------------------------------------------------
+
+int note_failed_certificate(int accepted, X509_STORE_CTX* at) noexcept
+{
+    if (accepted)
+        return accepted;
+    const auto* connection = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(at, SSL_get_ex_data_X509_STORE_CTX_idx()));
+    auto* self = static_cast<tls_stream::state*>(SSL_get_app_data(connection));
+    try {
+        const auto* certificate = X509_STORE_CTX_get_current_cert(at);
+        self->bad_certificate = failed_certificate{
+            .reason = {X509_STORE_CTX_get_error(at), certificate_category()},
+            .depth = X509_STORE_CTX_get_error_depth(at),
+            .subject = certificate ? text_of(X509_get_subject_name(certificate)) : std::string{},
+            .issuer = certificate ? text_of(X509_get_issuer_name(certificate)) : std::string{},
+        };
+    } catch (...) {
+        // It is not accepted all the same; OpenSSL's own error says why.
+    }
+    return accepted;
+}
+
+int keep_new_session(SSL* connection, SSL_SESSION* session) noexcept
+{
+    auto* self = static_cast<tls_stream::state*>(SSL_get_app_data(connection));
+    if (self->session_key.empty() || !SSL_SESSION_is_resumable(session))
+        return 0;
+    try {
+        SSL_SESSION_up_ref(session);
+        self->context->sessions.put(self->session_key, openssl_ptr<SSL_SESSION>{session});
+    } catch (...) {
+        // The next handshake is a full one, then.
+    }
+    return 0; // the reference that is offered is OpenSSL's again
+}
+
+void tls_stream::state::resume_session()
+{
+    if (!context->client || session_key.empty() || SSL_get_session(ssl.get()))
+        return;
+    if (const auto session = context->sessions.take(session_key))
+        SSL_set_session(ssl.get(), session.get());
+}
+
+void tls_stream::state::handshake(error_code& ec)
+{
+    ec.clear();
+    if (established)
+        return;
+    const std::scoped_lock turn{shaking};
+    if (!final_failure.failed() && SSL_in_before(ssl.get())) {
+        const auto held = lock_engine();
+        resume_session();
+    }
+    while (!established) {
+        if (final_failure.failed()) {
+            ec = final_failure;
+            return;
+        }
+        const auto now = call([this] { return SSL_do_handshake(ssl.get()); });
+        error_code not_sent;
+        if (now.error == SSL_ERROR_NONE) {
+            established = true;
+            flush(ec);
+            return;
+        }
+        flush(not_sent);
+        if (now.error != SSL_ERROR_WANT_READ) {
+            final_failure = failure_of(now);
+            continue;
+        }
+        // A peer that has hung up may have said why before.
+        receive(now.arrivals, ec);
+        if (ec.failed())
+            final_failure = not_sent.failed() ? not_sent : ec;
+    }
+    ec.clear();
+}
+
+// ---- reading and writing --------------------------------------------------------------------------------------------
+
+std::size_t tls_stream::state::read(std::span<const iovec> into, error_code& ec)
+{
+    handshake(ec);
+    while (!ec.failed()) {
+        std::size_t size = 0;
+        const auto now = call([&] {
+            int result = 1;
+            for (const auto& part : into) {
+                std::size_t done = 0;
+                if (part.iov_len == 0)
+                    continue;
+                if (size > 0 && SSL_pending(ssl.get()) == 0)
+                    break;
+                result = SSL_read_ex(ssl.get(), part.iov_base, part.iov_len, &done);
+                size += done;
+                if (result != 1 || done < part.iov_len)
+                    break;
+            }
+            return size > 0 ? 1 : result;
+        });
+        error_code not_sent; // whoever writes next is told
+        flush_if_free(not_sent);
+        switch (now.error) {
+        case SSL_ERROR_NONE: return size;
+        case SSL_ERROR_WANT_READ: receive(now.arrivals, ec); break;
+        case SSL_ERROR_ZERO_RETURN: ec = error::eof; break;
+        default: ec = failure_of(now); break;
+        }
+    }
+    return 0;
+}
+
+std::size_t tls_stream::state::write(std::span<const iovec> from, error_code& ec)
+{
+    handshake(ec);
+    if (!ec.failed())
+        flush(ec); // what somebody was cut off from
+    if (ec.failed())
+        return 0;
+
+    // Many small parts make one record, not many.
+    std::array<std::byte, record_max> gathered;
+    boost::asio::const_buffer plain;
+    const auto first = std::ranges::find_if(from, [](const iovec& each) { return each.iov_len > 0; });
+    if (first == from.end())
+        return 0;
+    if (std::next(first) == from.end() || first->iov_len >= record_max) {
+        plain = boost::asio::buffer(first->iov_base, std::min(first->iov_len, write_max));
+    } else {
+        std::size_t size = 0;
+        for (auto part = first; part != from.end() && size < gathered.size(); ++part)
+            size += boost::asio::buffer_copy(boost::asio::buffer(gathered) + size,
+                                             boost::asio::buffer(part->iov_base, part->iov_len));
+        plain = boost::asio::buffer(gathered.data(), size);
+    }
+
+    std::size_t accepted = 0;
+    for (;;) {
+        const auto now = call([&] {
+            int result = 1;
+            while (accepted < plain.size() && result == 1) {
+                std::size_t done = 0;
+                const auto rest = plain + accepted;
+                result = SSL_write_ex(ssl.get(), rest.data(), rest.size(), &done);
+                accepted += done;
+            }
+            return accepted > 0 ? 1 : result;
+        });
+        if (now.error == SSL_ERROR_NONE)
+            break;
+        if (now.error != SSL_ERROR_WANT_READ) {
+            ec = failure_of(now);
+            return 0;
+        }
+        receive(now.arrivals, ec);
+        if (ec.failed())
+            return 0;
+    }
+    // Now it cannot be taken back, so an interruption must not say that nothing was written. It comes with the next
+    // wait again.
+    try {
+        flush(ec);
+    } catch (const cancelled&) {
+    }
+    return ec.failed() ? 0 : accepted;
+}
+
+void tls_stream::state::shutdown_send(error_code& ec)
+{
+    if (!established) {
+        ec = error::not_connected;
+        return;
+    }
+    bool heard = false;
+    const auto now = call([&] {
+        const int so_far = SSL_get_shutdown(ssl.get());
+        heard = so_far & SSL_RECEIVED_SHUTDOWN;
+        const int result = so_far & SSL_SENT_SHUTDOWN ? 1 : SSL_shutdown(ssl.get());
+        return result >= 0 ? 1 : result;
+    });
+    if (now.error != SSL_ERROR_NONE) {
+        ec = failure_of(now);
+        return;
+    }
+    flush(ec);
+    if (heard) // the peer may be gone, and does not have to wait for us
+        ec.clear();
+}
+
+void tls_stream::state::shutdown(error_code& ec)
+{
+    shutdown_send(ec);
+    std::array<std::byte, 4096> dropped;
+    const iovec into{dropped.data(), dropped.size()};
+    while (!ec.failed())
+        read({&into, 1}, ec);
+    if (ec == error::eof)
+        ec.clear();
+}
+
+// ---- the stream -----------------------------------------------------------------------------------------------------
+
+tls_stream::tls_stream() noexcept = default;
+tls_stream::tls_stream(tls_stream&&) noexcept = default;
+tls_stream& tls_stream::operator=(tls_stream&&) noexcept = default;
+tls_stream::~tls_stream() = default;
+
+tls_stream::tls_stream(std::unique_ptr<tls_transport> below, const tls_context& context, const tls_options& options)
+    : state_{std::make_unique<state>(std::move(below), context.state_, options)}
+{
+}
+
+namespace {
+
+/// False, with an error, if there is no stream at all.
+bool exists(const auto& state, error_code& ec)
+{
+    if (!state)
+        ec = error::bad_descriptor;
+    return state != nullptr;
+}
+
+} // namespace
+
+void tls_stream::handshake(error_code& ec)
+{
+    if (exists(state_, ec))
+        state_->handshake(ec);
+}
+
+void tls_stream::handshake()
+{
+    error_code ec;
+    handshake(ec);
+    if (const auto& which = certificate_failure(); which && ec == which->reason)
+        throw certificate_error{"coir::net: TLS handshake", *which};
+    throw_if(ec, "coir::net: TLS handshake");
+}
+
+const std::optional<failed_certificate>& tls_stream::certificate_failure() const noexcept
+{
+    static const std::optional<failed_certificate> none;
+    return state_ ? state_->bad_certificate : none;
+}
+
+std::size_t tls_stream::read_parts(std::span<const iovec> into, error_code& ec)
+{
+    return exists(state_, ec) ? state_->read(into, ec) : 0;
+}
+
+std::size_t tls_stream::write_parts(std::span<const iovec> from, error_code& ec)
+{
+    return exists(state_, ec) ? state_->write(from, ec) : 0;
+}
+
+void tls_stream::shutdown_send(error_code& ec)
+{
+    if (exists(state_, ec))
+        state_->shutdown_send(ec);
+}
+
+void tls_stream::shutdown_send()
+{
+    error_code ec;
+    shutdown_send(ec);
+    throw_if(ec, "coir::net: TLS shutdown_send");
+}
+
+void tls_stream::shutdown(error_code& ec)
+{
+    if (exists(state_, ec))
+        state_->shutdown(ec);
+}
+
+void tls_stream::shutdown()
+{
+    error_code ec;
+    shutdown(ec);
+    throw_if(ec, "coir::net: TLS shutdown");
+}
+
+void tls_stream::close(error_code& ec) noexcept
+{
+    ec.clear();
+    if (state_)
+        state_->below->close(ec);
+}
+
+void tls_stream::close()
+{
+    error_code ec;
+    close(ec);
+    throw_if(ec, "coir::net: close");
+}
+
+bool tls_stream::is_open() const noexcept
+{
+    return state_ && state_->below->is_open();
+}
+
+tls_transport* tls_stream::transport() const noexcept
+{
+    return state_ ? state_->below.get() : nullptr;
+}
+
+ssl_st* tls_stream::native_handle() const noexcept
+{
+    return state_ ? state_->ssl.get() : nullptr;
+}
+
+tls_stream::executor_type tls_stream::get_executor() const
+{
+    return descriptor::get_executor();
+}
+
+// ---- what was agreed upon -------------------------------------------------------------------------------------------
+
+namespace {
+
+std::string string_of(const char* text)
+{
+    return text ? text : "";
+}
+
+std::chrono::sys_seconds time_of(const ASN1_TIME* time)
+{
+    std::tm parts{};
+    if (ASN1_TIME_to_tm(time, &parts) != 1)
+        return {};
+    return std::chrono::sys_seconds{std::chrono::seconds{::timegm(&parts)}};
+}
+
+std::string text_of(const ASN1_STRING* text)
+{
+    return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
+            static_cast<std::size_t>(ASN1_STRING_length(text))};
+}
+
+std::vector<std::string> names_in(const X509* certificate)
+{
+    std::vector<std::string> names;
+    const openssl_ptr<GENERAL_NAMES> all{
+        static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr))};
+    for (int i = 0; i < sk_GENERAL_NAME_num(all.get()); ++i) {
+        int type = 0;
+        const auto* value =
+            static_cast<const ASN1_STRING*>(GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(all.get(), i), &type));
+        if (type == GEN_DNS) {
+            names.push_back(text_of(value));
+        } else if (type == GEN_IPADD) {
+            const auto bytes = text_of(value);
+            if (boost::asio::ip::address_v4::bytes_type four; bytes.size() == four.size()) {
+                std::ranges::copy(bytes, four.begin());
+                names.push_back(boost::asio::ip::address_v4{four}.to_string());
+            } else if (boost::asio::ip::address_v6::bytes_type six; bytes.size() == six.size()) {
+                std::ranges::copy(bytes, six.begin());
+                names.push_back(boost::asio::ip::address_v6{six}.to_string());
+            }
+        }
+    }
+    return names;
+}
+
+} // namespace
+
+std::string tls_stream::version() const
+{
+    return state_ ? string_of(SSL_get_version(state_->ssl.get())) : std::string{};
+}
+
+std::string tls_stream::cipher() const
+{
+    return state_ ? string_of(SSL_get_cipher_name(state_->ssl.get())) : std::string{};
+}
+
+std::string tls_stream::alpn() const
+{
+    const unsigned char* name = nullptr;
+    unsigned size = 0;
+    if (state_)
+        SSL_get0_alpn_selected(state_->ssl.get(), &name, &size);
+    return {reinterpret_cast<const char*>(name), size};
+}
+
+bool tls_stream::resumed() const noexcept
+{
+    return state_ && SSL_session_reused(state_->ssl.get()) == 1;
+}
+
+std::string tls_stream::server_name() const
+{
+    return state_ ? string_of(SSL_get_servername(state_->ssl.get(), TLSEXT_NAMETYPE_host_name)) : std::string{};
+}
+
+std::optional<certificate_info> tls_stream::peer_certificate() const
+{
+    const openssl_ptr<X509> certificate{state_ ? SSL_get1_peer_certificate(state_->ssl.get()) : nullptr};
+    if (!certificate)
+        return std::nullopt;
+    return certificate_info{
+        .subject = coir::net::text_of(X509_get_subject_name(certificate.get())),
+        .issuer = coir::net::text_of(X509_get_issuer_name(certificate.get())),
+        .not_before = time_of(X509_get0_notBefore(certificate.get())),
+        .not_after = time_of(X509_get0_notAfter(certificate.get())),
+        .names = names_in(certificate.get()),
+    };
+}
+
+} // namespace coir::net
