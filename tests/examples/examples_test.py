@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSL-1.0
 """examples_test.py DIRECTORY [--test-case=PATTERN]: runs the examples that are in DIRECTORY."""
+import http.server
 import os
 import pathlib
 import pty
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 import xml.etree.ElementTree
@@ -19,6 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support
 import harness
 from postgres import Postgres
 from servers import Servers, body_of
+from tls_servers import TlsServers
 
 MODES = ["sequential", "threads", "fibers"]
 patience = 60  # seconds until a program that hangs is ended; nothing is measured with it
@@ -398,6 +401,26 @@ class Others(unittest.TestCase):
                 result = run(name)
                 self.assertEqual((result.returncode, result.stdout, result.stderr), (0, expected, ""))
 
+    def test_names(self):
+        """the guide's program of names resolves, shares answers and connects"""
+        result = run("names")
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (
+            0, "localhost is 127.0.0.1, https is 443\n127.0.0.1 is localhost, 80 is http\nthere is no such service\n"
+            "10 questions, most of them answered by the way\nconnected to 127.0.0.1\n"
+            "refused, and so has every other address\n", ""))
+
+    def test_connect(self):
+        """the tutorial's client connects by name, and says what it could not connect to"""
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as server:
+            threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+            result = run("08_connect", f"localhost:{server.server_port}")
+            server.shutdown()
+        self.assertEqual(result.stdout, "HTTP/1.0 200 OK\n")
+        target = servers.refused.rpartition("/")[2]
+        result = run("08_connect", target)
+        self.assertEqual(result.stdout, f"coir::net::connect: {target} ({target}: Connection refused): "
+                         "Connection refused\n")
+
     def test_two_pages(self):
         """the tutorial's pages are fetched at once, in any order"""
         result = run("03_two_pages", servers.good + "/1000/a", servers.good + "/2000/b", servers.refused)
@@ -430,6 +453,72 @@ class Others(unittest.TestCase):
         for name in ["sequential", "fibers", "threads", "fibers, coir::offload", "processes"]:
             self.assertRegex(result.stdout, rf"(?m)^{name} +\d+\.\d+ s +\d+\.\d+x")
         self.assertEqual(run("cpu_bound", "--work", "much").returncode, 2)
+
+
+class Tls(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.servers = TlsServers()
+        cls.addClassCleanup(cls.servers.close)
+
+    def client(self, server, *options):
+        return run("tls_client", f"{server.host}:{server.port}", "/", "--ca", self.servers.authority, *options)
+
+    def test_good(self):
+        """tls_client says what the certificate says, and what the server answers"""
+        result = self.client(self.servers.good)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertRegex(result.stdout, r"^TLSv1\.3, TLS_\w+\n")
+        self.assertIn("\nsubject    CN=localhost\nissuer     CN=Test Root\nvalid      20", result.stdout)
+        self.assertIn("\nfor        localhost\n", result.stdout)
+        self.assertIn("\nanswer     HTTP/1.0 200 ok\nbody       ", result.stdout)
+
+    def test_refused(self):
+        """tls_client names the certificate that it does not trust, and the reason"""
+        for name, reason, subject, issuer in [
+            ("expired", "certificate has expired", "CN=localhost", "CN=Test Root"),
+            ("self_signed", "self-signed certificate", "CN=localhost", "CN=localhost"),
+            ("other_host", "hostname mismatch", "CN=elsewhere", "CN=Test Root"),
+        ]:
+            with self.subTest(name):
+                server = getattr(self.servers, name)
+                result = self.client(server)
+                self.assertEqual((result.returncode, result.stdout), (1, ""))
+                self.assertEqual(
+                    result.stderr,
+                    f"tls_client: localhost:{server.port}: do not trust it: {reason}\n"
+                    f"  subject  {subject}\n  issuer   {issuer}\n  depth    0\n")
+        result = run("tls_client", f"localhost:{self.servers.good.port}")  # the system does not know our authority
+        self.assertIn("do not trust it: unable to get local issuer certificate", result.stderr)
+
+    def test_no_tls(self):
+        """tls_client says what else goes wrong"""
+        plain = servers.good.rpartition("/")[2]
+        self.assertRegex(run("tls_client", plain).stderr, "wrong version number")
+        self.assertRegex(run("tls_client", servers.refused.rpartition("/")[2]).stderr, "Connection refused")
+        silent = servers.silent.rpartition("/")[2]
+        self.assertEqual(run("tls_client", silent, "--seconds", 1).stderr,
+                         f"tls_client: {silent}: no answer within 1 s\n")
+        self.assertRegex(run("tls_client", "localhost").stderr, "is no HOST:PORT")
+        self.assertRegex(run("tls_client", "localhost:1", "--ca", "/nowhere").stderr, "/nowhere: No such file")
+        self.assertEqual(run("tls_client").returncode, 2)
+
+    def test_tutorial(self):
+        """the tutorial's TLS client talks to whom it trusts, and to nobody else"""
+        good = self.servers.good
+        result = run("09_tls_client", f"localhost:{good.port}", self.servers.authority)
+        self.assertEqual(result.stdout, "talking TLSv1.3 with CN=localhost\nHTTP/1.0 200 ok\n")
+        result = run("09_tls_client", f"localhost:{self.servers.expired.port}", self.servers.authority)
+        self.assertEqual(result.stdout, "coir::net: TLS handshake: the certificate of 'CN=localhost', issued by "
+                         "'CN=Test Root', at depth 0: certificate has expired\n")
+
+    def test_guide(self):
+        """the guide's program of TLS talks to itself, resumes, and does not trust everybody"""
+        server = self.servers.self_signed
+        result = run("tls", server.certificate, server.key)
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (
+            0, "you said hello\nyou said hello\nand we have met before\n"
+            "CN=localhost has signed its certificate itself\n", ""))
 
 
 programs = pathlib.Path(sys.argv[1]).resolve()
