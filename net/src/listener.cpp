@@ -71,14 +71,6 @@ template <class Stream> Stream listener<Stream>::accept(endpoint_type& peer)
     return result;
 }
 
-template <class Stream> unique_fd listener<Stream>::release() noexcept
-{
-    error_code ignored;
-    if (is_open())
-        set_nonblocking(native_handle(), false, ignored);
-    return std::move(fd_);
-}
-
 template class listener<tcp_stream>;
 template class listener<unix_stream>;
 

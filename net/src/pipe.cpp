@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "attempt.hpp"
+#include "no_sigpipe.hpp"
 #include "outside_fiber.hpp"
 
 #include <coir/net/pipe.hpp>
+#include <coir/net/standard_streams.hpp>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -12,7 +14,7 @@
 
 #include <algorithm>
 #include <climits>
-#include <csignal>
+#include <cstdio>
 
 namespace coir::net {
 
@@ -24,7 +26,7 @@ attempt_kind kind_of(int descriptor) noexcept
     if (::fstat(descriptor, &status) != 0)
         return attempt_kind::nowait;
     if (S_ISREG(status.st_mode) || S_ISBLK(status.st_mode))
-        return attempt_kind::file;
+        return attempt_kind::plain;
     return S_ISCHR(status.st_mode) ? attempt_kind::pollable : attempt_kind::nowait;
 }
 
@@ -66,7 +68,7 @@ std::ptrdiff_t write_now(int descriptor, std::span<const iovec> from, attempt_ki
             return size;
         kind = attempt_kind::pollable;
     }
-    if (kind == attempt_kind::file)
+    if (kind == attempt_kind::plain)
         return ::writev(descriptor, from.data(), count_of(from));
     if (!ready_now(descriptor, POLLOUT))
         return -1;
@@ -75,47 +77,11 @@ std::ptrdiff_t write_now(int descriptor, std::span<const iovec> from, attempt_ki
     return ::write(descriptor, first->iov_base, std::min<std::size_t>(first->iov_len, PIPE_BUF));
 }
 
-/// Keeps back the SIGPIPE that a write of this thread causes: for pipes there is no MSG_NOSIGNAL.
-class no_sigpipe {
-public:
-    no_sigpipe() noexcept
-    {
-        sigemptyset(&sigpipe_);
-        sigaddset(&sigpipe_, SIGPIPE);
-        ::pthread_sigmask(SIG_BLOCK, &sigpipe_, &before_);
-    }
-    no_sigpipe(const no_sigpipe&) = delete;
-    no_sigpipe& operator=(const no_sigpipe&) = delete;
-    ~no_sigpipe()
-    {
-        if (sigismember(&before_, SIGPIPE) == 0)
-            ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-    }
-    /// It is pending for this thread: a synchronous signal goes to who caused it. Who had blocked it keeps it.
-    void take() const noexcept
-    {
-        const outside_fiber not_ours;
-        constexpr timespec at_once{};
-        if (sigismember(&before_, SIGPIPE) == 0)
-            while (::sigtimedwait(&sigpipe_, nullptr, &at_once) == -1 && errno == EINTR) {}
-    }
-
-private:
-    sigset_t sigpipe_;
-    sigset_t before_;
-};
-
 std::ptrdiff_t write_quietly(int descriptor, std::span<const iovec> from, attempt_kind& kind) noexcept
 {
-    if (kind == attempt_kind::file)
+    if (kind == attempt_kind::plain)
         return write_now(descriptor, from, kind);
-    const no_sigpipe quiet;
-    const auto size = write_now(descriptor, from, kind);
-    if (size == -1 && errno == EPIPE) {
-        quiet.take();
-        errno = EPIPE;
-    }
-    return size;
+    return without_sigpipe([&] { return write_now(descriptor, from, kind); });
 }
 
 } // namespace
@@ -142,6 +108,45 @@ std::size_t pipe_writer::write_parts(std::span<const iovec> from, error_code& ec
     const int pipe = native_handle();
     return transferred(attempt(pipe, POLLOUT, ec, [&] { return write_quietly(pipe, from, kind_); }));
 }
+
+// ---- the process's own ----------------------------------------------------------------------------------------------
+
+namespace {
+
+/// A descriptor of our own, of what the process's standard stream is.
+template <class End> End standard_stream(int number, int access)
+{
+    if (::isatty(number)) {
+        char path[32];
+        std::snprintf(path, sizeof path, "/proc/self/fd/%d", number);
+        const outside_fiber not_ours; // opening a terminal does not wait: it has no carrier to wait for with O_NONBLOCK
+        if (unique_fd again{::open(path, access | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)})
+            return End{std::move(again), attempt_kind::plain};
+    }
+    unique_fd duplicate{::fcntl(number, F_DUPFD_CLOEXEC, 3)};
+    if (!duplicate)
+        throw_error(system_error(errno), "coir::net: a standard stream");
+    return End{std::move(duplicate)};
+}
+
+} // namespace
+
+pipe_reader standard_input()
+{
+    return standard_stream<pipe_reader>(STDIN_FILENO, O_RDONLY);
+}
+
+pipe_writer standard_output()
+{
+    return standard_stream<pipe_writer>(STDOUT_FILENO, O_WRONLY);
+}
+
+pipe_writer standard_error()
+{
+    return standard_stream<pipe_writer>(STDERR_FILENO, O_WRONLY);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
 
 pipe_ends make_pipe()
 {

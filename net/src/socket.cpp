@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "attempt.hpp"
+#include "open_socket.hpp"
 
 #include <coir/net/socket.hpp>
 
@@ -24,6 +25,14 @@ void socket::shutdown(shutdown_type how)
     error_code ec;
     shutdown(how, ec);
     throw_if(ec, "coir::net: shutdown");
+}
+
+unique_fd socket::release_blocking() noexcept
+{
+    error_code ignored;
+    if (is_open())
+        set_nonblocking(native_handle(), false, ignored);
+    return std::move(fd_);
 }
 
 int socket::protocol_of::family() const noexcept

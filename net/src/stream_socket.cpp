@@ -30,14 +30,6 @@ bool wait_to_read(int socket, std::uint64_t seen, error_code& ec)
                                 : wait_to_try_again(socket, POLLIN, ec);
 }
 
-std::size_t size_of(std::span<const iovec> parts) noexcept
-{
-    std::size_t size = 0;
-    for (const auto& each : parts)
-        size += each.iov_len;
-    return size;
-}
-
 /// An `attempt` that leaves out the try where the last read has emptied the socket; see arrival.hpp. `emptied_at` is
 /// not touched after a wait that somebody has ended with a close, since it may be gone with its stream.
 std::size_t read_tcp(int socket, std::span<const iovec> into, std::uint64_t& emptied_at, error_code& ec)

@@ -98,4 +98,56 @@ private:
     std::size_t size_ = 0;
 };
 
+/// iovecs as a buffer sequence of Asio's, for a layer that passes on what it was given.
+class buffer_views {
+public:
+    class iterator {
+    public:
+        using value_type = boost::asio::mutable_buffer;
+        using difference_type = std::ptrdiff_t;
+        using reference = value_type;
+        using pointer = const value_type*;
+        using iterator_category = std::bidirectional_iterator_tag;
+        iterator() = default;
+        explicit iterator(const iovec* at) noexcept : at_{at} {}
+        value_type operator*() const noexcept { return {at_->iov_base, at_->iov_len}; }
+        iterator& operator++() noexcept
+        {
+            ++at_;
+            return *this;
+        }
+        iterator operator++(int) noexcept { return iterator{at_++}; }
+        iterator& operator--() noexcept
+        {
+            --at_;
+            return *this;
+        }
+        iterator operator--(int) noexcept { return iterator{at_--}; }
+        friend bool operator==(const iterator&, const iterator&) = default;
+
+    private:
+        const iovec* at_ = nullptr;
+    };
+    using value_type = boost::asio::mutable_buffer;
+    using const_iterator = iterator;
+
+    explicit buffer_views(std::span<const iovec> parts) noexcept : parts_{parts} {}
+    iterator begin() const noexcept { return iterator{parts_.data()}; }
+    iterator end() const noexcept { return iterator{parts_.data() + parts_.size()}; }
+
+private:
+    std::span<const iovec> parts_;
+};
+inline buffer_views views_of(std::span<const iovec> parts) noexcept
+{
+    return buffer_views{parts};
+}
+inline std::size_t size_of(std::span<const iovec> parts) noexcept
+{
+    std::size_t size = 0;
+    for (const auto& each : parts)
+        size += each.iov_len;
+    return size;
+}
+
 } // namespace coir::net

@@ -40,7 +40,7 @@ public:
     endpoint_type local_endpoint() const { return endpoint_of<endpoint_type>(false); }
 
     /// Gives the descriptor away, without O_NONBLOCK; the listener is not open any more. Never suspends.
-    [[nodiscard]] unique_fd release() noexcept;
+    [[nodiscard]] unique_fd release() noexcept { return release_blocking(); }
 
 protected:
     listener() noexcept = default;

@@ -3,7 +3,6 @@
 #include <coir/net/descriptor.hpp>
 #include <coir/net/stream.hpp>
 
-#include <atomic>
 #include <cstdint>
 
 namespace coir::net {
@@ -13,7 +12,7 @@ namespace coir::net {
 enum class attempt_kind : std::uint8_t {
     nowait,   ///< RWF_NOWAIT: pipes
     pollable, ///< poll, then call: terminals, and pipes of older kernels
-    file,     ///< just call: regular files never wait
+    plain,    ///< just call: regular files, which never wait, and what has O_NONBLOCK of its own
 };
 
 /// The end of a pipe that is read from; any other descriptor that can be read, too: a terminal, a FIFO, an event or
@@ -22,6 +21,7 @@ class pipe_reader : public descriptor, public readable_stream<pipe_reader> {
 public:
     pipe_reader() noexcept = default;
     explicit pipe_reader(unique_fd readable) noexcept;
+    pipe_reader(unique_fd readable, attempt_kind kind) noexcept : descriptor{std::move(readable)}, kind_{kind} {}
     [[nodiscard]] unique_fd release() noexcept { return std::move(fd_); }
 
     // For readable_stream.
@@ -37,6 +37,7 @@ class pipe_writer : public descriptor, public writable_stream<pipe_writer> {
 public:
     pipe_writer() noexcept = default;
     explicit pipe_writer(unique_fd writable) noexcept;
+    pipe_writer(unique_fd writable, attempt_kind kind) noexcept : descriptor{std::move(writable)}, kind_{kind} {}
     [[nodiscard]] unique_fd release() noexcept { return std::move(fd_); }
 
     // For writable_stream.

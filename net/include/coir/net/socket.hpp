@@ -53,6 +53,9 @@ protected:
     socket& operator=(socket&&) noexcept = default;
     ~socket() = default;
 
+    /// Gives the descriptor away, without O_NONBLOCK.
+    unique_fd release_blocking() noexcept;
+
     template <class Endpoint> Endpoint endpoint_of(bool peer, error_code& ec) const
     {
         Endpoint result;

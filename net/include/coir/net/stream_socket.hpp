@@ -28,8 +28,8 @@ public:
     endpoint_type remote_endpoint(error_code& ec) const { return endpoint_of<endpoint_type>(true, ec); }
     endpoint_type remote_endpoint() const { return endpoint_of<endpoint_type>(true); }
 
-    /// Gives the descriptor away, which has no O_NONBLOCK; the stream is not open any more. Never suspends.
-    [[nodiscard]] unique_fd release() noexcept { return std::move(fd_); }
+    /// Gives the descriptor away, without O_NONBLOCK; the stream is not open any more. Never suspends.
+    [[nodiscard]] unique_fd release() noexcept { return release_blocking(); }
 
     // For readable_stream and writable_stream.
     std::size_t read_parts(std::span<const iovec> into, error_code& ec);
