@@ -9,6 +9,7 @@ import re
 import resource
 import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -369,6 +370,151 @@ class CommandLine(Directory):
         self.assertIn("No space left on device", result.stderr)
 
 
+class Listening:
+    """A program that says where it listens, started by `with`."""
+
+    def __init__(self, name, *arguments):
+        self.command = [programs / name, *map(str, arguments)]
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                                        env=servers.environment)
+        self.port = int(re.fullmatch(r"listening on 127\.0\.0\.1:(\d+)\n", self.process.stdout.readline()).group(1))
+        return self
+
+    def connect(self):
+        return socket.create_connection(("127.0.0.1", self.port), timeout=patience)
+
+    def end(self):
+        """Its status, and what it has said since."""
+        out = self.process.communicate(timeout=patience)[0]
+        return self.process.returncode, out
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+
+
+def received(connection, size):
+    """So many bytes."""
+    data = b""
+    while len(data) < size and (part := connection.recv(size - len(data))):
+        data += part
+    return data
+
+
+class Full:
+    """A listener whose backlog is full: the kernel drops what comes, as a firewall does."""
+
+    def __enter__(self):
+        self.listener = socket.socket()
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen(0)
+        self.port = self.listener.getsockname()[1]
+        self.clients = []
+        while True:
+            client = socket.socket()
+            client.settimeout(0.2)
+            self.clients.append(client)
+            try:
+                client.connect(("127.0.0.1", self.port))
+            except TimeoutError:
+                return self
+
+    def __exit__(self, *_):
+        for each in [self.listener, *self.clients]:
+            each.close()
+
+
+class Chat:
+    """Somebody in the chat."""
+
+    def __init__(self, server, name):
+        self.socket = server.connect()
+        self.lines = self.socket.makefile("rw", encoding="utf-8", newline="\n")
+        self.socket.sendall(name.encode() + b"\n")
+
+    def say(self, text):
+        self.socket.sendall(text.encode())
+
+    def heard(self):
+        """The next line, without the question at the beginning; empty at the end."""
+        return self.lines.readline().removeprefix("your name? ")
+
+    def close(self):
+        self.lines.close()
+        self.socket.close()
+
+
+class ChatServer(unittest.TestCase):
+    """The second page of the tutorial, step by step."""
+
+    def test_echo(self):
+        """the tutorial's first server echoes one client after the other"""
+        with Listening("05_echo", 0) as server:
+            with server.connect() as first, server.connect() as second:
+                for text in [b"hello", b"x" * 100_000]:
+                    first.sendall(text)
+                    self.assertEqual(received(first, len(text)), text)
+                second.sendall(b"me too")
+                first.close()
+                self.assertEqual(received(second, 6), b"me too")
+
+    def test_many_clients(self):
+        """the tutorial's second server does not keep one client waiting for another"""
+        with Listening("06_many_clients", 0) as server:
+            clients = [server.connect() for _ in range(50)]
+            for number, each in enumerate(reversed(clients)):
+                each.sendall(b"%4d" % number)
+                self.assertEqual(received(each, 4), b"%4d" % number)
+            for each in clients:
+                each.close()
+
+    def test_chat(self):
+        """in the tutorial's chat everybody hears the others"""
+        for name in ["07_chat", "08_graceful"]:
+            with self.subTest(name), Listening(name, 0) as server:
+                ann = Chat(server, "ann")
+                bob = Chat(server, "bob")
+                self.assertEqual(ann.heard(), "* bob is here\n")
+                ann.say("hel")
+                ann.say("lo\r\nand again\n")
+                self.assertEqual([bob.heard(), bob.heard()], ["ann: hello\n", "ann: and again\n"])
+                bob.say("hi\n")
+                self.assertEqual(ann.heard(), "bob: hi\n")
+                with server.connect():  # has no name, and says nothing
+                    bob.close()
+                    self.assertEqual(ann.heard(), "* bob has left\n")
+                ann.close()
+
+    def test_slow(self):
+        """who does not listen in the tutorial's chat is put out, and the others chat on"""
+        with Listening("07_chat", 0) as server:
+            ann, bob, slow = (Chat(server, name) for name in ["ann", "bob", "slow"])
+            while ann.heard() != "* slow is here\n":
+                pass
+            heard = ""
+            for number in range(2000):
+                bob.say("x" * 4000 + "\n")
+                heard = ann.heard()
+                if heard == "* slow has left\n":
+                    break
+            self.assertEqual(heard, "* slow has left\n")
+            for each in [ann, bob, slow]:
+                each.close()
+
+    def test_graceful(self):
+        """the tutorial's last server says goodbye when a signal ends it"""
+        with Listening("08_graceful", 0) as server:
+            ann, bob = (Chat(server, name) for name in ["ann", "bob"])
+            self.assertEqual(ann.heard(), "* bob is here\n")
+            server.process.send_signal(signal.SIGTERM)
+            for each in [ann, bob]:
+                self.assertEqual([each.heard(), each.heard()], ["* the server ends\n", ""])
+                each.close()
+            self.assertEqual(server.end(), (0, "bye\n"))
+
+
 class Others(unittest.TestCase):
     def test_tutorial(self):
         """the programs of the tutorial print what it says"""
@@ -394,6 +540,10 @@ class Others(unittest.TestCase):
                            "a short longest (as they came)\nthe others were cancelled: no page of that name\n"
                            "the search was given up\nno answer within 10 ms\nrequest 42: in a fiber of its own\n"
                            "request 42: on a helper thread\n"),
+            ("processes", "exit status 0: 1\n9\n10\n2, and says something: yes\n"
+                          "coir::net::process: no-such-program: No such file or directory\n"
+                          "took too long, and is gone\none has 3\nthree has 5\neleven has 6\nexit status 0\n"
+                          "received SIGHUP\ntold to end, and ending\n"),
             ("generators", "1 3 5 9 \n0 1 1 2 3 5 8 13 21 34 \ntick 1\ntick 2\ntick 3\nyou said hello\n"
                            "you said who is there?\nbye, then\ndone\nping 1\npong 2\nping 3\npong has it\n"),
         ]:
@@ -445,6 +595,52 @@ class Others(unittest.TestCase):
         self.assertEqual((result.returncode, result.stdout), (1, ""))
         self.assertIn("Is the server running", result.stderr)
         self.assertNotEqual(run("pool").returncode, 0)
+
+    def test_port_scanner(self):
+        """port_scanner finds the ports of loopback that accept, among others"""
+        with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+            open_ports = sorted(each.getsockname()[1] for each in (one, two))
+            closed = servers.refused_socket.getsockname()[1]
+            for at_once in (1, 7, 1000):
+                result = run("port_scanner", "127.0.0.1", "--ports", f"{open_ports[0]}-{open_ports[1]}",
+                             "--at-once", at_once, "--timeout-ms", 60_000)
+                self.assertEqual(result.returncode, 0, result.stderr)
+                found = [int(line) for line in result.stdout.splitlines()]
+                self.assertEqual(found, sorted(found))
+                self.assertLessEqual(set(open_ports), set(found))
+                self.assertNotIn(closed, found)
+                self.assertIn(", 0 silent, 0 failed", result.stderr)
+            result = run("port_scanner", "localhost", "--ports", closed)
+            self.assertEqual((result.returncode, result.stdout), (0, ""))
+            self.assertIn("0 open, 1 refused, 0 silent", result.stderr)
+        with Full() as full:
+            result = run("port_scanner", "127.0.0.1", "--ports", full.port, "--timeout-ms", 50)
+            self.assertEqual((result.returncode, result.stdout), (0, ""))
+            self.assertIn("0 open, 0 refused, 1 silent", result.stderr)
+        for wrong in ["0", "x", "1-", "70000", "-"]:
+            self.assertEqual(run("port_scanner", "127.0.0.1", f"--ports={wrong}").returncode, 2)
+        result = run("port_scanner", "no-such-host.invalid")
+        self.assertEqual((result.returncode, result.stdout), (1, ""))
+        self.assertIn("no-such-host.invalid", result.stderr)
+
+    def test_websocket_echo(self):
+        """websocket_echo answers its own client, several at once, and ends when it is told to"""
+        with Listening("websocket_echo", "serve", 0) as server:
+            address = f"127.0.0.1:{server.port}"
+            with socket.create_connection(("127.0.0.1", server.port)):  # says nothing
+                result = run("websocket_echo", "ask", address, "hello", "", "x" * 100_000, "grüße")
+                self.assertEqual((result.returncode, result.stderr), (0, ""))
+                self.assertEqual(result.stdout, "hello\n\n" + "x" * 100_000 + "\ngrüße\n")
+                asking = [subprocess.Popen([programs / "websocket_echo", "ask", address, str(n)], text=True,
+                                           stdout=subprocess.PIPE) for n in range(8)]
+                self.assertEqual([each.communicate(timeout=patience)[0] for each in asking], [f"{n}\n" for n in range(8)])
+                server.process.send_signal(signal.SIGINT)
+                self.assertEqual(server.end(), (0, ""))
+        result = run("websocket_echo", "ask", servers.good.removeprefix("http://"), "hello")
+        self.assertEqual((result.returncode, result.stdout), (1, ""))
+        self.assertIn("websocket_echo: ", result.stderr)
+        for wrong in [[], ["serve"], ["serve", "x"], ["other", "1"]]:
+            self.assertEqual(run("websocket_echo", *wrong).returncode, 2)
 
     def test_cpu_bound(self):
         """cpu_bound compares five ways to compute, which all give the same"""
