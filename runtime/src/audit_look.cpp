@@ -120,12 +120,13 @@ std::optional<watched_hub::wait> watched_hub::current_wait()
     if (!call)
         return {};
     std::uint64_t serial = 0;
-    if (trap_ && fiber && call->number != blocked_call::page_fault) {
-        const auto trapped = trap_->current();
-        if (!trapped)
-            return {};
+    const bool is_call = call->number != blocked_call::page_fault;
+    if (const auto trapped = trap_ && is_call ? trap_->current() : std::nullopt) {
         call = trapped->call;
         serial = trapped->serial;
+        fiber = trapped->fiber;
+    } else if (trap_ && is_call && fiber) {
+        return {};
     } else if (!fiber) {
         // In the loop, or a fiber that has asked for no suspension here, which is then meant.
         if (call->is_idling() || !is_on_loop_stack(call->stack))

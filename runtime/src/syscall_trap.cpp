@@ -58,8 +58,8 @@ syscall_trap::syscall_trap(std::chrono::nanoseconds limit, std::atomic<int>& bel
 std::optional<syscall_trap::in_flight> syscall_trap::current() const noexcept
 {
     const auto serial = serial_.load(std::memory_order_acquire);
-    in_flight found{.serial = serial, .call = {}};
-    if (serial % 2 == 0 || peek(&current_, &found.call, sizeof found.call) != sizeof found.call)
+    in_flight found;
+    if (serial % 2 == 0 || peek(&current_, &found, sizeof found) != sizeof found)
         return {};
     std::atomic_thread_fence(std::memory_order_acquire);
     if (serial_.load(std::memory_order_relaxed) != serial)
@@ -123,12 +123,44 @@ struct kernel_sigaction {
     signal_mask mask = 0;
 };
 
-constinit thread_local syscall_trap* this_trap [[gnu::tls_model("initial-exec")]] = nullptr;
 constinit kernel_sigaction program_action; ///< what the program wants of SIGSYS
 
 template <class T> long address(T* of) noexcept
 {
     return reinterpret_cast<long>(of);
+}
+
+/// Which thread each trap is armed on. Not thread-local: a fiber may have thread-local storage of its own.
+struct armed_trap {
+    std::atomic<int> thread{0};
+    std::atomic<syscall_trap*> trap{nullptr};
+};
+constinit std::array<armed_trap, 256> armed;
+
+int this_thread() noexcept
+{
+    return static_cast<int>(raw_syscall(SYS_gettid));
+}
+
+syscall_trap* trap_of_this_thread() noexcept
+{
+    const int thread = this_thread();
+    for (auto& each : armed)
+        if (each.thread.load(std::memory_order_relaxed) == thread)
+            return each.trap.load(std::memory_order_relaxed);
+    return nullptr;
+}
+
+/// A place that it has already, from before a fork, or one that is free; null if there is none.
+armed_trap* place_for(syscall_trap* trap) noexcept
+{
+    for (auto& each : armed)
+        if (each.trap.load(std::memory_order_relaxed) == trap)
+            return &each;
+    for (auto& each : armed)
+        if (syscall_trap* nobody = nullptr; each.trap.compare_exchange_strong(nobody, trap, std::memory_order_relaxed))
+            return &each;
+    return nullptr;
 }
 
 } // namespace
@@ -325,7 +357,7 @@ void pass_on(int signal, siginfo_t* info, void* details)
 
 void on_trap(int signal, siginfo_t* info, void* details)
 {
-    auto* const trap = this_trap;
+    auto* const trap = trap_of_this_thread();
     if (info->si_code != by_user_dispatch || !trap) {
         pass_on(signal, info, details);
         return;
@@ -382,8 +414,8 @@ long syscall_trap::make(const blocked_call& call) noexcept
         return make_with_safe_mask(call);
     const auto waited_before = times_waited();
     const auto begin = monotonic_time();
-    current_ = call;
     const auto serial = next_serial_.fetch_add(2, std::memory_order_relaxed);
+    current_ = {.serial = serial, .call = call, .fiber = current_fiber};
     serial_.store(serial, std::memory_order_release);
     const long result = make_with_safe_mask(call);
     serial_.store(serial + 1, std::memory_order_release);
@@ -503,20 +535,27 @@ const char* syscall_trap::obstacle() noexcept
 
 bool syscall_trap::arm() noexcept
 {
+    auto* const place = place_for(this);
+    if (!place)
+        return false;
     take_signal();
     blocks_sigsys = change_real_mask(SIG_UNBLOCK, sigsys_bit) & sigsys_bit;
     serial_.store(0, std::memory_order_relaxed);
-    this_trap = this;
+    place->thread.store(this_thread(), std::memory_order_relaxed);
     if (dispatch(dispatch_on, own_code(), &selector_) == 0)
         return true;
-    this_trap = nullptr;
+    disarm();
     return false;
 }
 
 void syscall_trap::disarm() noexcept
 {
     dispatch(dispatch_off, {}, nullptr);
-    this_trap = nullptr;
+    for (auto& each : armed)
+        if (each.trap.load(std::memory_order_relaxed) == this) {
+            each.thread.store(0, std::memory_order_relaxed);
+            each.trap.store(nullptr, std::memory_order_relaxed);
+        }
     if (std::exchange(blocks_sigsys, false))
         change_real_mask(SIG_BLOCK, sigsys_bit);
 }

@@ -47,6 +47,7 @@ public:
     struct in_flight {
         std::uint64_t serial = 0;
         blocked_call call;
+        const fiber_state* fiber = nullptr;
     };
     std::optional<in_flight> current() const noexcept;
     /// The oldest record that has not been taken; null if there is none.
@@ -69,7 +70,7 @@ private:
 
     std::atomic<std::uint64_t> serial_{0}; ///< of the timed call that goes on, which is odd
     std::atomic<std::uint64_t> next_serial_{1};
-    blocked_call current_;
+    in_flight current_;
 
     // A ring. The hub's thread reserves, fills and publishes; a signal handler may do so in the middle of that.
     struct slot {
