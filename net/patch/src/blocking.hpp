@@ -86,9 +86,11 @@ auto blocking(int descriptor, direction way, Call&& try_once, may_block known = 
 template <class Call> ssize_t blocking_until(int descriptor, direction way, size_t enough, Call&& try_from) noexcept
 {
     const int before = errno;
+    ssize_t result = try_from(0);
+    if (result > 0 && static_cast<size_t>(result) >= enough) [[likely]]
+        return result;
     size_t done = 0;
-    for (blocked_call call{descriptor, way};;) {
-        const ssize_t result = try_from(done);
+    for (blocked_call call{descriptor, way};; result = try_from(done)) {
         if (result > 0)
             done += static_cast<size_t>(result);
         const bool go_on = result > 0 ? done < enough : result == -1 && would_block(errno) && call.wait();

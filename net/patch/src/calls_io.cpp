@@ -54,11 +54,13 @@ msghdr message_of(const iovec* parts, int count) noexcept
 
 } // namespace
 
-COIR_INTERPOSE ssize_t read(int fd, void* data, size_t size)
+namespace {
+
+// Apart from the rows, which so have nothing to save on their way to libc.
+
+[[gnu::noinline]] ssize_t read_in_fiber(int fd, void* data, size_t size) noexcept
 {
     ssize_t result;
-    if (outside() || size == 0)
-        return libc.read(fd, data, size);
     if (as_socket(fd, result, [&] { return receive(fd, data, size, 0, nullptr, nullptr); }))
         return result;
     if (is_file(fd))
@@ -67,17 +69,38 @@ COIR_INTERPOSE ssize_t read(int fd, void* data, size_t size)
     return read_stream(fd, &part, 1);
 }
 
-COIR_INTERPOSE ssize_t write(int fd, const void* data, size_t size)
+[[gnu::noinline]] ssize_t write_in_fiber(int fd, const void* data, size_t size) noexcept
 {
     ssize_t result;
-    if (outside())
-        return libc.write(fd, data, size);
     if (as_socket(fd, result, [&] { return send_all(fd, data, size, 0, nullptr, 0); }))
         return result;
     if (is_file(fd) || size == 0)
         return libc.write(fd, data, size);
     const iovec part{const_cast<void*>(data), size};
     return write_stream(fd, &part, 1);
+}
+
+[[gnu::noinline]] ssize_t peek_in_fiber(int fd, void* data, size_t size, int flags) noexcept
+{
+    if (peeks_for_more(fd, flags))
+        return on_helper([&] { return libc.recv(fd, data, size, flags); });
+    return receive(fd, data, size, flags, nullptr, nullptr);
+}
+
+} // namespace
+
+COIR_INTERPOSE ssize_t read(int fd, void* data, size_t size)
+{
+    if (outside() || size == 0)
+        return libc.read(fd, data, size);
+    return read_in_fiber(fd, data, size);
+}
+
+COIR_INTERPOSE ssize_t write(int fd, const void* data, size_t size)
+{
+    if (outside())
+        return libc.write(fd, data, size);
+    return write_in_fiber(fd, data, size);
 }
 
 COIR_INTERPOSE ssize_t readv(int fd, const iovec* parts, int count)
@@ -148,8 +171,8 @@ COIR_INTERPOSE ssize_t recv(int fd, void* data, size_t size, int flags)
 {
     if (outside() || never_blocks(flags))
         return libc.recv(fd, data, size, flags);
-    if (peeks_for_more(fd, flags))
-        return on_helper([&] { return libc.recv(fd, data, size, flags); });
+    if (flags & MSG_PEEK)
+        return peek_in_fiber(fd, data, size, flags);
     return receive(fd, data, size, flags, nullptr, nullptr);
 }
 

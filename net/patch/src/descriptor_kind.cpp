@@ -14,10 +14,9 @@
 
 namespace coir {
 
-namespace {
+constinit std::atomic<descriptor_kind> kinds[remembered_kinds]{};
 
-constexpr std::size_t remembered = 1 << 20; ///< fs.nr_open's default; higher numbers are looked at each time
-constinit std::atomic<descriptor_kind> kinds[remembered]{};
+namespace {
 
 bool can_be_watched(int descriptor) noexcept
 {
@@ -46,13 +45,8 @@ descriptor_kind look(int descriptor) noexcept
 
 } // namespace
 
-descriptor_kind kind_of(int descriptor) noexcept
+descriptor_kind find_kind(int descriptor) noexcept
 {
-    const auto number = static_cast<std::size_t>(static_cast<unsigned>(descriptor));
-    if (number < remembered) [[likely]]
-        if (const auto kind = kinds[number].load(std::memory_order_relaxed); kind != descriptor_kind::unknown)
-            [[likely]]
-            return kind;
     const int saved = errno;
     const auto kind = look(descriptor);
     set_kind(descriptor, kind);
@@ -63,7 +57,7 @@ descriptor_kind kind_of(int descriptor) noexcept
 void set_kind(int descriptor, descriptor_kind kind) noexcept
 {
     const auto number = static_cast<std::size_t>(static_cast<unsigned>(descriptor));
-    if (number < remembered && kinds[number].load(std::memory_order_relaxed) != kind)
+    if (number < remembered_kinds && kinds[number].load(std::memory_order_relaxed) != kind)
         kinds[number].store(kind, std::memory_order_relaxed);
 }
 
@@ -81,7 +75,7 @@ descriptor_kind kind_without_nowait(int descriptor) noexcept
 
 void forget_kinds(unsigned first, unsigned last) noexcept
 {
-    for (std::size_t number = first; number <= std::min<std::size_t>(last, remembered - 1); ++number)
+    for (std::size_t number = first; number <= std::min<std::size_t>(last, remembered_kinds - 1); ++number)
         forget_kind(static_cast<int>(number));
 }
 

@@ -78,7 +78,7 @@ ssize_t receive(int fd, void* data, size_t size, int flags, sockaddr* from, sock
 {
     const bool all = (flags & MSG_WAITALL) && is_stream_socket(fd);
     const size_t enough = all ? size : std::min(low_water(fd), size);
-    if (enough > 1)
+    if (enough > 1) [[unlikely]]
         return blocking_until(fd, direction::read, enough, [&](size_t done) -> ssize_t {
             if (done > 0 && broken_and_empty(fd))
                 return 0;
