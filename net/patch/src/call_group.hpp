@@ -23,6 +23,8 @@ inline constexpr call_group call_groups[] = {
     {"process", " fork process "},
     {"signal", " signal "},
     {"filelock", " file_lock "},
+    {"disk", " sync "},
+    {"ipc", " queue "},
     {"thread", " barrier c11 condition fiber_mutex fiber_threads key mutex once semaphore syscall thread "},
 };
 

@@ -110,7 +110,7 @@ private:
 COIR_INTERPOSE int pthread_barrier_wait(pthread_barrier_t* address) noexcept
 {
     auto& at = barrier_at(address);
-    if (!outside())
+    if (!outside() || under_tsan)
         return wait_in_fiber(at);
     auto* const round = &at.current_round;
     auto* const in = &at.in;

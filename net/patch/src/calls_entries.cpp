@@ -214,4 +214,10 @@ COIR_INTERPOSE int innetgr(const char* netgroup, const char* host, const char* u
     }
 }
 
+/// Sets the groups of the process, so it is not to be abandoned.
+COIR_INTERPOSE int initgroups(const char* user, gid_t primary)
+{
+    return outside() ? libc.initgroups(user, primary) : on_helper([&] { return libc.initgroups(user, primary); });
+}
+
 } // namespace coir

@@ -96,7 +96,7 @@ COIR_INTERPOSE int pthread_once(pthread_once_t* once, void (*initialise)())
 {
     if (__atomic_load_n(once, __ATOMIC_ACQUIRE) & done)
         return 0;
-    if (!outside())
+    if (!outside() || under_tsan)
         return once_in_fiber(once, initialise);
     struct wake_fibers {
         pthread_once_t* once;

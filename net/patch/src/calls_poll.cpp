@@ -246,6 +246,12 @@ COIR_INTERPOSE int poll(pollfd* items, nfds_t count, int timeout)
     return poll_in_fiber(items, count, deadline_in(timeout));
 }
 
+/// libnsl's name for it.
+COIR_INTERPOSE int __poll(pollfd* items, nfds_t count, int timeout)
+{
+    return coir::poll(items, count, timeout);
+}
+
 COIR_INTERPOSE int ppoll(pollfd* items, nfds_t count, const timespec* timeout, const sigset_t* mask)
 {
     if (outside() || (timeout && (is_zero(timeout) || !valid(*timeout))))

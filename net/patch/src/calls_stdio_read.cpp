@@ -347,4 +347,10 @@ COIR_INTERPOSE int __isoc99_scanf(const char* format, ...)
     return result;
 }
 
+/// Opens the terminal, changes its settings and reads, all within libc.
+COIR_INTERPOSE char* getpass(const char* prompt)
+{
+    return outside() ? libc.getpass(prompt) : on_helper([&] { return libc.getpass(prompt); });
+}
+
 } // namespace coir

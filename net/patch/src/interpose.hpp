@@ -10,6 +10,14 @@
 
 namespace coir {
 
+/// ThreadSanitizer has a pthread_once of its own making, and takes glibc's barriers for plain memory. Under it, threads
+/// use what fibers use, which it can see into.
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool under_tsan = true;
+#else
+inline constexpr bool under_tsan = false;
+#endif
+
 /// Not in a fiber, or not patched: exactly libc. The first thing each interposed function asks. Of each file its own.
 static inline bool outside() noexcept
 {
