@@ -2,9 +2,9 @@
 #include "attempt.hpp"
 #include "no_sigpipe.hpp"
 #include "open_socket.hpp"
-#include "outside_fiber.hpp"
 
 #include <coir/net/copy.hpp>
+#include <coir/outside_fiber.hpp>
 
 #include <fcntl.h>
 #include <poll.h>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "attempt.hpp"
 #include "open_socket.hpp"
-#include "outside_fiber.hpp"
 
 #include <coir/net/tcp_listener.hpp>
 #include <coir/net/unix_listener.hpp>
+#include <coir/outside_fiber.hpp>
 
 #include <netinet/tcp.h>
 #include <poll.h>

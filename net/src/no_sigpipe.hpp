@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
-#include "outside_fiber.hpp"
+#include <coir/outside_fiber.hpp>
 
 #include <pthread.h>
 

@@ -2,9 +2,9 @@
 #include "open_socket.hpp"
 
 #include "attempt.hpp"
-#include "outside_fiber.hpp"
 
 #include <coir/fiber.hpp>
+#include <coir/outside_fiber.hpp>
 
 #include <fcntl.h>
 #include <poll.h>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "attempt.hpp"
 #include "no_sigpipe.hpp"
-#include "outside_fiber.hpp"
 
 #include <coir/net/pipe.hpp>
 #include <coir/net/standard_streams.hpp>
+#include <coir/outside_fiber.hpp>
 
 #include <fcntl.h>
 #include <poll.h>

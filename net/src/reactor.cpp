@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "reactor.hpp"
 
-#include "outside_fiber.hpp"
-
 #include <coir/asio.hpp>
+#include <coir/outside_fiber.hpp>
 #include <coir/own_descriptors.hpp>
 
 #include <pthread.h>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "asio_driver.hpp"
 
-#include "outside_fiber.hpp"
 #include "scheduler.hpp"
 
 #include <coir/asio.hpp>
+#include <coir/outside_fiber.hpp>
 #include <coir/own_descriptors.hpp>
 
 #include <boost/asio/post.hpp>

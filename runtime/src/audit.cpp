@@ -6,9 +6,10 @@
 #include "audit_look.hpp"
 #include "audit_report.hpp"
 #include "fiber_state.hpp"
-#include "outside_fiber.hpp"
 #include "raw_syscall.hpp"
 #include "syscall_trap.hpp"
+
+#include <coir/outside_fiber.hpp>
 
 #include <fcntl.h>
 #include <linux/futex.h>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 // The shared pool's threads never end before the process does: what they run may be blocked in the kernel for good, and
 // waiting for that at exit would hang. So it is never destroyed, and a fork starts a new one.
-#include "outside_fiber.hpp"
 #include "scheduler.hpp"
 
 #include <coir/offload.hpp>
+#include <coir/outside_fiber.hpp>
 
 #include <pthread.h>
 
