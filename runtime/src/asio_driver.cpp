@@ -3,15 +3,18 @@
 
 #include "scheduler.hpp"
 
-#include <coir/asio.hpp>
+#include <coir/hub_io_context.hpp>
 #include <coir/outside_fiber.hpp>
 #include <coir/own_descriptors.hpp>
+#include <coir/run_on.hpp>
 
 #include <boost/asio/post.hpp>
 
 #include <sys/timerfd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <cstddef>
 #include <new>
 #include <stdexcept>
 #include <system_error>
@@ -50,18 +53,38 @@ int make_timer()
 
 } // namespace
 
+struct asio_driver::shared_state {
+    clock::time_point armed_for = never;
+    bool timer_watched = false;
+    std::atomic<bool> wake_posted{false};
+    alignas(std::max_align_t) std::byte wake_memory[256]; ///< for the one posted handler: waking does not allocate
+};
+
 struct asio_driver::waker {
-    asio_driver* driver;
+    std::shared_ptr<shared_state> state;
     using allocator_type = one_place<std::byte>;
-    allocator_type get_allocator() const noexcept { return {driver->wake_memory_, sizeof driver->wake_memory_}; }
+    allocator_type get_allocator() const noexcept { return {state->wake_memory, sizeof state->wake_memory}; }
     void operator()() const noexcept
     {
         // An exchange and not a store: it sees what a thread did before its wake() found this one posted already.
-        driver->wake_posted_.exchange(false, std::memory_order_acq_rel);
+        state->wake_posted.exchange(false, std::memory_order_acq_rel);
     }
 };
 
-asio_driver::asio_driver() : timer_{context_, make_timer()} {}
+asio_driver::asio_driver()
+    : own_{std::in_place, 1}, // one thread runs it; others only post
+      context_{*own_},
+      timer_{context_, make_timer()},
+      state_{std::make_shared<shared_state>()}
+{
+}
+
+asio_driver::asio_driver(boost::asio::io_context& lent)
+    : context_{lent}, timer_{context_, make_timer()}, state_{std::make_shared<shared_state>()}
+{
+}
+
+asio_driver::~asio_driver() = default;
 
 clock::time_point asio_driver::now() noexcept
 {
@@ -87,33 +110,34 @@ bool asio_driver::wait(clock::time_point deadline, bool)
 
 void asio_driver::wake() noexcept
 {
-    if (wake_posted_.exchange(true, std::memory_order_acq_rel))
+    if (state_->wake_posted.exchange(true, std::memory_order_acq_rel))
         return;
-    const outside_fiber guard;
-    boost::asio::post(context_, waker{this});
+    const outside_fiber guard; // Asio takes pthread locks and writes to descriptors
+    boost::asio::post(context_, waker{state_});
 }
 
 void asio_driver::arm(clock::time_point deadline)
 {
     // A timer that is due too early costs one turn; cheaper than moving it for every wait that ended in time.
-    if (deadline >= armed_for_)
+    if (deadline >= state_->armed_for)
         return;
     const auto since_epoch = std::max(deadline.time_since_epoch(), clock::duration{1});
     const auto seconds = std::chrono::floor<std::chrono::seconds>(since_epoch);
     const itimerspec when{.it_interval = {},
                           .it_value = {.tv_sec = seconds.count(), .tv_nsec = (since_epoch - seconds).count()}};
     ::timerfd_settime(timer_.native_handle(), TFD_TIMER_ABSTIME, &when, nullptr);
-    armed_for_ = deadline;
-    if (timer_watched_)
+    state_->armed_for = deadline;
+    if (state_->timer_watched)
         return;
-    timer_watched_ = true;
+    state_->timer_watched = true;
     // Setting the time has also cleared an expiry that was never read, so this waits for the next one.
-    timer_.async_wait(boost::asio::posix::descriptor_base::wait_read, [this](const boost::system::error_code& failure) {
-        if (failure)
-            return; // closed, in a forked child
-        timer_watched_ = false;
-        armed_for_ = never;
-    });
+    timer_.async_wait(boost::asio::posix::descriptor_base::wait_read,
+                      [state = state_](const boost::system::error_code& failure) {
+                          if (failure)
+                              return; // closed: in a forked child, or the driver is gone
+                          state->timer_watched = false;
+                          state->armed_for = never;
+                      });
 }
 
 void asio_driver::after_fork_in_child() noexcept
@@ -125,19 +149,28 @@ void asio_driver::after_fork_in_child() noexcept
     boost::system::error_code ignored;
     timer_.close(ignored);
     timer_.assign(make_timer());
-    timer_watched_ = false;
-    armed_for_ = never;
-    wake_posted_.store(false, std::memory_order_relaxed);
+    state_->timer_watched = false;
+    state_->armed_for = never;
+    state_->wake_posted.store(false, std::memory_order_relaxed);
+}
+
+boost::asio::io_context* find_this_hub_io_context() noexcept
+{
+    auto* hub = scheduler::of_this_thread();
+    return hub ? hub->events().io_context() : nullptr;
 }
 
 boost::asio::io_context& this_hub_io_context()
 {
-    auto* hub = scheduler::of_this_thread();
-    auto* driver = hub ? dynamic_cast<asio_driver*>(&hub->events()) : nullptr;
-    if (!driver)
-        throw std::logic_error{hub ? "coir: this runtime has virtual time and no I/O"
-                                   : "coir: no runtime runs on this thread"};
-    return driver->context();
+    if (auto* context = find_this_hub_io_context())
+        return *context;
+    throw std::logic_error{scheduler::of_this_thread() ? "coir: this runtime has virtual time and no I/O"
+                                                       : "coir: no runtime runs on this thread"};
+}
+
+std::unique_ptr<driver> driver_on(boost::asio::io_context& context)
+{
+    return std::make_unique<asio_driver>(context);
 }
 
 } // namespace coir

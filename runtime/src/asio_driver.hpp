@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
-// The real driver: everything that blocks ends in one io_context.
+// The real driver: everything that blocks ends in one io_context, its own or one that somebody lends it.
 //
 // Deadlines reach it as a timerfd, armed at most once a turn and only before blocking: Asio's own waits have a
 // resolution of a millisecond, and its steady_timer costs an aborted handler each time an earlier deadline comes.
@@ -10,14 +10,17 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 
-#include <atomic>
-#include <cstddef>
+#include <memory>
+#include <optional>
 
 namespace coir {
 
 class asio_driver final : public driver {
 public:
     asio_driver();
+    /// On a context that outlives it and that nobody else runs meanwhile.
+    explicit asio_driver(boost::asio::io_context& lent);
+    ~asio_driver() override;
 
     clock::time_point now() noexcept override;
     void poll() override;
@@ -25,19 +28,18 @@ public:
     void wake() noexcept override;
     void after_fork_in_child() noexcept override;
 
-    boost::asio::io_context& context() noexcept { return context_; }
+    boost::asio::io_context* io_context() noexcept override { return &context_; }
 
 private:
+    struct shared_state;
     struct waker;
     void arm(clock::time_point deadline);
 
-    boost::asio::io_context context_{1}; // one thread runs it; others only post
+    std::optional<boost::asio::io_context> own_;
+    boost::asio::io_context& context_;
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{context_.get_executor()};
     boost::asio::posix::stream_descriptor timer_;
-    clock::time_point armed_for_ = never;
-    bool timer_watched_ = false;
-    std::atomic<bool> wake_posted_{false};
-    alignas(std::max_align_t) std::byte wake_memory_[256]; ///< for the one posted handler: waking does not allocate
+    std::shared_ptr<shared_state> state_; ///< with our handlers: they may be left in a context that was lent
 };
 
 } // namespace coir

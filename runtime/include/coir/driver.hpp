@@ -2,6 +2,10 @@
 #pragma once
 #include <coir/clock.hpp>
 
+namespace boost::asio {
+class io_context;
+}
+
 namespace coir {
 
 /// What the scheduler asks of an event loop. The Asio driver waits in the kernel; the virtual driver
@@ -25,6 +29,9 @@ public:
 
     /// Makes the current or the next `wait` return. Any thread; coalesces; does not allocate.
     virtual void wake() noexcept = 0;
+
+    /// The io_context that it waits in; null if it waits otherwise.
+    virtual boost::asio::io_context* io_context() noexcept { return nullptr; }
 
     /// In a child, before `fork` returns to the fiber that called it: what the parent's kernel objects are for must not
     /// be done through them here.
