@@ -170,6 +170,7 @@ boost::asio::io_context& this_hub_io_context()
 
 std::unique_ptr<driver> driver_on(boost::asio::io_context& context)
 {
+    const own_descriptors_scope ours;
     return std::make_unique<asio_driver>(context);
 }
 

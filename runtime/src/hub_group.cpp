@@ -32,10 +32,17 @@ hub_group::~hub_group()
     }
     for (auto& each : threads_)
         each.join();
+    run_what_is_left();
+    while (visitors_.load(std::memory_order_acquire) != 0)
+        std::this_thread::yield();
+}
+
+void hub_group::run_what_is_left() noexcept
+{
     if (!has_work())
         return;
     // Fibers that were never run. A thread that runs fibers already cannot run these as well.
-    const auto run_the_rest = [this]() noexcept {
+    const auto run_the_rest = [this] {
         try {
             run();
         } catch (const deadlock&) {
@@ -221,6 +228,20 @@ void hub_group::post(scheduler& hub, const fiber_options& options, const fiber_e
     auto& fiber = hub.create_detached(options, entry, callable);
     add_work();
     hub.post(fiber.start_request);
+}
+
+void hub_group::begin_outside_work() noexcept
+{
+    add_work();
+    outside_work_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void hub_group::end_outside_work() noexcept
+{
+    visitors_.fetch_add(1, std::memory_order_relaxed); // before the last unit is given back: the group lives until then
+    outside_work_.fetch_sub(1, std::memory_order_relaxed);
+    work_done();
+    visitors_.fetch_sub(1, std::memory_order_release);
 }
 
 void hub_group::work_done() noexcept

@@ -43,6 +43,10 @@ public:
     // Any thread. They start detached fibers.
     void spawn(const fiber_options& options, const fiber_entry& entry, void* callable);
     void post(scheduler& hub, const fiber_options& options, const fiber_entry& entry, void* callable);
+    /// Work that is done elsewhere, and will come back to a hub: until `end_outside_work` the group goes on.
+    void begin_outside_work() noexcept;
+    void end_outside_work() noexcept;
+    bool has_outside_work() const noexcept { return outside_work_.load(std::memory_order_relaxed) != 0; }
 
     // For the hubs:
     void add_work() noexcept { work_.fetch_add(1, std::memory_order_relaxed); }
@@ -63,6 +67,7 @@ public:
 private:
     class running;
     void run_hub(scheduler& hub);
+    void run_what_is_left() noexcept;
     void check_accepting(const char* what) const;
 
     std::vector<std::unique_ptr<driver>> drivers_;
@@ -74,7 +79,9 @@ private:
     std::atomic<bool> accepting_{true};
     std::atomic<bool> kept_{false}; ///< has a unit of work of its own, from `start` to `stop`
     std::atomic<std::size_t> hubs_running_{0};
-    event stopped_; ///< set while no hub runs
+    std::atomic<std::size_t> outside_work_{0};
+    std::atomic<unsigned> visitors_{0}; ///< threads that end outside work; the destructor waits for them
+    event stopped_;                     ///< set while no hub runs
 };
 
 } // namespace coir

@@ -190,8 +190,11 @@ void scheduler::follow(testing::schedule* plan)
 
 void scheduler::wait()
 {
-    const bool outside = outside_work.load(std::memory_order_relaxed) != 0 || group_.goes_on();
-    if (!driver_.wait(timers_.next(), outside))
+    const auto deadline = timers_.next();
+    // An executor's work may be what our own fibers do, too: it keeps nobody from waiting for a time.
+    const bool outside = outside_work.load(std::memory_order_relaxed) != 0 || group_.goes_on() ||
+                         (deadline == never && group_.has_outside_work());
+    if (!driver_.wait(deadline, outside))
         on_deadlock();
 }
 

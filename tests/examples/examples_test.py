@@ -530,6 +530,8 @@ class Others(unittest.TestCase):
     def test_guide(self):
         """the programs of the guide print what it says"""
         for name, expected in [
+            ("asio", "echo: hello\nnothing more within 10 ms\nrefused: 1\nrefused: 1\nthe timer has rung\n"
+                     "the fiber says 42\na handler as ever\na fiber beside it\n"),
             ("hubs", "25188 primes\n3 visitors\nstill there: stubborn, waits for event\n"),
             ("waiting", "3 fetches, the sum is 14\n"),
             ("locks", "tea, milk and tea: 7\n3 parts are ready\nafter 100 steps the bar holds 100\n"

@@ -15,6 +15,7 @@
 #include <coir/fiber.hpp>
 #include <coir/fiber_group.hpp>
 #include <coir/generator.hpp>
+#include <coir/hub_io_context.hpp>
 #include <coir/latch.hpp>
 #include <coir/mutex.hpp>
 #include <coir/once.hpp>
@@ -24,6 +25,7 @@
 #include <coir/semaphore.hpp>
 #include <coir/shared_mutex.hpp>
 #include <coir/testing.hpp>
+#include <coir/use_fiber.hpp>
 
 #include <atomic>
 #include <cstdlib>
@@ -33,6 +35,14 @@
 #include <stop_token>
 #include <thread>
 #include <vector>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/local/connect_pair.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 using namespace coir;
 using namespace std::chrono_literals;
@@ -365,6 +375,57 @@ TEST_CASE("a cancel_scope allocates nothing") {
     testing::run([] {
         cancel_scope scope;
         CHECK(allocations_of([&] { CHECK(scope.run([] { this_fiber::yield(); })); }) == 0);
+    });
+}
+
+TEST_CASE("awaiting Asio's timers, sockets and posts allocates nothing") {
+    namespace asio = boost::asio;
+    coir::run([] {
+        asio::steady_timer timer{this_hub_io_context()};
+        asio::local::stream_protocol::socket ours{this_hub_io_context()};
+        asio::local::stream_protocol::socket theirs{this_hub_io_context()};
+        asio::local::connect_pair(ours, theirs);
+        boost::system::error_code error;
+        char byte = 'x';
+        long before = 0;
+        for (int i = 0; i < 10; ++i) {
+            if (i == 5)
+                before = allocations.load();
+            timer.expires_after(1us);
+            timer.async_wait(use_fiber);
+            timer.async_wait(asio::as_tuple(use_fiber));
+            fiber reader{[&] { ours.async_read_some(asio::buffer(&byte, 1), use_fiber); }};
+            this_fiber::yield();
+            theirs.async_write_some(asio::buffer(&byte, 1), use_fiber[error]);
+            reader.join();
+            asio::post(this_hub_io_context(), use_fiber);
+        }
+        CHECK(allocations.load() == before);
+    });
+}
+
+TEST_CASE("awaiting an operation that runs on another thread allocates nothing, and neither does cancelling one") {
+    namespace asio = boost::asio;
+    coir::run([] {
+        asio::io_context elsewhere;
+        auto work = asio::make_work_guard(elsewhere);
+        std::thread other{[&] { elsewhere.run(); }};
+        asio::steady_timer timer{elsewhere};
+        long before = 0;
+        for (int i = 0; i < 10; ++i) {
+            if (i == 5)
+                before = allocations.load();
+            timer.expires_after(10us);
+            timer.async_wait(use_fiber);
+            asio::post(elsewhere, use_fiber);
+            timer.expires_after(1h);
+            cancel_scope scope;
+            fiber canceller{[&] { scope.cancel(); }};
+            CHECK(!scope.run([&] { timer.async_wait(use_fiber); }));
+        }
+        CHECK(allocations.load() - before <= 5); // what is thrown
+        work.reset();
+        other.join();
     });
 }
 

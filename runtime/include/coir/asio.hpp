@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
-// The one header of the runtime that faces Boost.Asio.
-#include <boost/asio/io_context.hpp>
-
-namespace coir {
-
-/// The io_context behind the calling fiber's hub: handlers of operations started on it run between fibers. They may
-/// wake fibers, spawn nothing, and must not wait. Throws std::logic_error outside of a fiber, and where the driver is
-/// not Asio's.
-boost::asio::io_context& this_hub_io_context();
-
-} // namespace coir
+// Boost.Asio and fibers: all that faces it. Each of these may be included alone.
+#include <coir/async_spawn.hpp>    // start a fiber with an Asio completion token: coroutines await it
+#include <coir/executor.hpp>       // a hub as an Asio executor: what is posted runs in a fiber
+#include <coir/hub_io_context.hpp> // the io_context behind a hub
+#include <coir/run_on.hpp>         // fibers on an io_context of yours
+#include <coir/use_fiber.hpp>      // await any Asio operation in a fiber

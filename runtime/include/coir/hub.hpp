@@ -41,6 +41,7 @@ public:
 
 private:
     friend class runtime;
+    friend class executor;
     friend hub this_hub();
     explicit hub(scheduler& which) noexcept : scheduler_{&which} {}
     void post_entry(const fiber_options& options, const fiber_entry& entry, void* callable) const;
