@@ -53,7 +53,7 @@ def parked(count, label, target, **more):
 
 
 def echo(name, title, connections, outstanding, target="", **more):
-    peers = ["epoll", "coir", "asio_callback", "asio_coroutine", "go", "thread"]
+    peers = ["epoll", "coir", "coir_asio", "asio_callback", "asio_coroutine", "go", "thread"]
     extras = (("kreq/s", "operations", "wall_ns", 1e-6), ("p50 us", "latency_p50_ns", None, 1e3),
               ("p99 us", "latency_p99_ns", None, 1e3))
     return program(name, title, "ns per echo", peers, program="echo", kind="echo", extras=extras, target=target,
@@ -64,7 +64,7 @@ def sleep(count, label, target):
     extras = (("wake-ups/s", "operations", "wall_ns", 1e-9), ("late p50 us", "late_p50_ns", None, 1e3),
               ("late p99 us", "late_p99_ns", None, 1e3))
     return program(f"sleep-{label}", f"{label} fibers sleep for 1 to 100 ms each", "ns per wake-up",
-                   ["floor", "coir", "boost_fiber", "asio_coroutine", "go"], program="sleep", arguments=[count],
+                   ["floor", "coir", "coir_asio", "boost_fiber", "asio_coroutine", "go"], program="sleep", arguments=[count],
                    operations=1000, extras=extras, target=target, countable=False, scalable=False)
 
 
