@@ -63,6 +63,16 @@ struct tls_stream::state {
     state(std::unique_ptr<tls_transport> stream, std::shared_ptr<tls_context::state> common,
           const tls_options& options);
 
+    state(const state&) = delete;
+    state& operator=(const state&) = delete;
+    ~state()
+    {
+        // Otherwise a session whose connection has ended without a goodbye could not be resumed. That was a rule of
+        // TLS 1.0 (RFC 5246, 7.2.1).
+        if (established)
+            SSL_set_shutdown(ssl.get(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    }
+
     /// What a call of OpenSSL's has come to.
     struct step {
         int error;              ///< SSL_get_error's
@@ -116,9 +126,7 @@ private:
 
 tls_stream::state::state(std::unique_ptr<tls_transport> stream, std::shared_ptr<tls_context::state> common,
                          const tls_options& options)
-    : below{std::move(stream)},
-      context{std::move(common)},
-      session_key{options.session_key.empty() ? options.host : options.session_key}
+    : below{std::move(stream)}, context{std::move(common)}, session_key{options.session_key}
 {
     ERR_clear_error();
     if (context->client && context->verify && options.host.empty())
@@ -137,6 +145,8 @@ tls_stream::state::state(std::unique_ptr<tls_transport> stream, std::shared_ptr<
     SSL_set_connect_state(ssl.get());
     if (options.host.empty())
         return;
+    // A session that is resumed shows no certificate again, so it must be one with that very host.
+    session_key += '\n' + options.host;
     auto* wanted = SSL_get0_param(ssl.get());
     X509_VERIFY_PARAM_set_hostflags(wanted, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     if (const auto address = as_address(options.host)) {
@@ -233,7 +243,8 @@ void tls_stream::state::receive(std::uint64_t seen, error_code& ec)
     if (ec.failed())
         return;
     const auto held = lock_engine();
-    BIO_write(in, received.data(), static_cast<int>(size));
+    if (BIO_write(in, received.data(), static_cast<int>(size)) != static_cast<int>(size))
+        ec = error::no_memory;
     ++arrivals;
 }
 
@@ -277,7 +288,7 @@ void tls_stream::state::resume_session()
 {
     if (!context->client || session_key.empty() || SSL_get_session(ssl.get()))
         return;
-    if (const auto session = context->sessions.take(session_key))
+    if (const auto session = context->sessions.take(session_key); session && SSL_SESSION_is_resumable(session.get()))
         SSL_set_session(ssl.get(), session.get());
 }
 
@@ -338,8 +349,14 @@ std::size_t tls_stream::state::read(std::span<const iovec> into, error_code& ec)
             }
             return size > 0 ? 1 : result;
         });
-        error_code not_sent; // whoever writes next is told
-        flush_if_free(not_sent);
+        try {
+            error_code not_sent; // whoever writes next is told
+            flush_if_free(not_sent);
+        } catch (const cancelled&) {
+            if (now.error !=
+                SSL_ERROR_NONE) // otherwise something has been read, and this comes with the next wait again
+                throw;
+        }
         switch (now.error) {
         case SSL_ERROR_NONE: return size;
         case SSL_ERROR_WANT_READ: receive(now.arrivals, ec); break;
@@ -551,6 +568,11 @@ ssl_st* tls_stream::native_handle() const noexcept
 tls_stream::executor_type tls_stream::get_executor() const
 {
     return descriptor::get_executor();
+}
+
+void teardown(boost::beast::role_type, tls_stream& stream, error_code& ec)
+{
+    stream.shutdown(ec);
 }
 
 // ---- what was agreed upon -------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <functional>
 #include <numeric>
 #include <string>
@@ -533,6 +534,16 @@ TEST_CASE("sessions are resumed, on both sides") {
             CHECK(connect("localhost"));
             CHECK(connect("localhost"));
             CHECK_FALSE(connect("127.0.0.1")); // is another server, for all we know
+            // Who just closes, without a goodbye, comes back all the same.
+            {
+                tls_pair pair{clients, servers};
+                coir::fiber server{[&] { pair.server.write("hello\n"); }};
+                std::string text;
+                pair.client.read_until(text, "\n");
+                server.join();
+            }
+            for (auto left = clients.session_count(); left > 0; --left)
+                CHECK(connect("localhost"));
         });
     }
     const auto forgetful = [] {
@@ -724,6 +735,62 @@ TEST_CASE("a listener accepts without shaking hands, so who dawdles holds up nob
         serving.cancel();
         serving.join();
     });
+}
+
+TEST_CASE("connections of several hubs share a context") {
+    const auto servers = tls_context::server(server_options());
+    const auto clients = tls_context::client(client_options());
+    std::atomic<int> resumed{0};
+    std::atomic<int> answers{0};
+    coir::runtime hubs{{.hubs = 3}};
+    for (int i = 0; i < 30; ++i)
+        hubs.spawn([&] {
+            for (int times = 0; times < 5; ++times) {
+                tls_pair pair{clients, servers};
+                coir::fiber server{[&] { pair.server.write("hello\n"); }};
+                std::string text;
+                pair.client.read_until(text, "\n");
+                answers += text == "hello\n";
+                resumed += pair.client.resumed();
+                server.join();
+            }
+        });
+    hubs.run();
+    CHECK(answers == 150);
+    CHECK(resumed > 0);
+}
+
+TEST_CASE("what has been read is not lost, whichever wait is cut off") {
+    const auto sent = pattern(300'000);
+    for (int round = 0; round < 40; ++round)
+        coir::run([&] {
+            tls_pair pair;
+            pair.shake_hands();
+            coir::fiber server{[&] {
+                for (std::size_t at = 0; at < sent.size(); at += 10'000) {
+                    // Each time the client has to answer, too.
+                    SSL_key_update(pair.server.native_handle(), SSL_KEY_UPDATE_REQUESTED);
+                    pair.server.write(std::string_view{sent}.substr(at, 10'000));
+                    coir::this_fiber::yield();
+                }
+                pair.server.shutdown_send();
+            }};
+            std::string heard;
+            for (error_code ec; !ec.failed();) {
+                std::string part(7'000, '\0');
+                std::size_t done = 0;
+                try {
+                    const coir::timeout limit{std::chrono::microseconds{10 * round}};
+                    pair.client.read(part, ec, &done);
+                } catch (const coir::timed_out&) {
+                    coir::this_fiber::yield();
+                }
+                heard.append(part, 0, done);
+            }
+            CHECK(heard.size() == sent.size());
+            CHECK(heard == sent);
+            server.join();
+        });
 }
 
 TEST_CASE("a thousand handshakes at the same time, good and bad, each with its own outcome") {

@@ -6,6 +6,7 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/buffer.hpp>
+#include <boost/beast/core/role.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -57,7 +58,7 @@ struct tls_options {
     /// Client: whom we want to talk to, a name or an address in figures. Goes to the server (SNI, RFC 6066) if it is a
     /// name, and must be in its certificate.
     std::string host{};
-    /// Client: sessions are resumed among connections with the same key; empty: those to the same host.
+    /// Client: sessions are resumed among connections to the same host with the same key, such as its port.
     std::string session_key{};
 };
 
@@ -159,5 +160,8 @@ private:
     tls_transport* transport() const noexcept;
     std::unique_ptr<state> state_;
 };
+
+/// For Beast's WebSocket: how the connection below ends. Suspends until the peer has said goodbye, too.
+void teardown(boost::beast::role_type role, tls_stream& stream, error_code& ec);
 
 } // namespace coir::net
