@@ -53,7 +53,7 @@ def parked(count, label, target, **more):
 
 
 def echo(name, title, connections, outstanding, target="", **more):
-    peers = ["epoll", "coir", "coir_asio", "asio_callback", "asio_coroutine", "go", "thread"]
+    peers = ["epoll", "coir", "coir_net", "coir_asio", "asio_callback", "asio_coroutine", "go", "thread"]
     extras = (("kreq/s", "operations", "wall_ns", 1e-6), ("p50 us", "latency_p50_ns", None, 1e3),
               ("p99 us", "latency_p99_ns", None, 1e3))
     return program(name, title, "ns per echo", peers, program="echo", kind="echo", extras=extras, target=target,
