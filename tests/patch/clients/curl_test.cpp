@@ -8,7 +8,6 @@
 
 #include <doctest/doctest.h>
 
-#include <arpa/inet.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -49,14 +48,6 @@ void check_thirty_at_once(const std::string& url)
         CHECK(each == expected);
     CHECK(most.waiting == count);
     CHECK(most.threads == 1);
-}
-
-/// The same transfer on a plain thread and in a fiber.
-template <class Transfer> response check_native(Transfer&& transfer)
-{
-    const auto expected = natively(transfer);
-    CHECK(in_a_fiber(transfer) == expected);
-    return expected;
 }
 
 } // namespace
@@ -322,40 +313,15 @@ TEST_CASE_FIXTURE(with_web, "a deadline ends a libcurl transfer with an error of
 }
 
 TEST_CASE_FIXTURE(with_web, "a deadline ends a libcurl transfer that cannot connect") {
-    // A listener whose backlog is full: the next connection waits for ever.
-    const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const int filler = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    const int port = free_port();
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<std::uint16_t>(port));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    const auto* generic = reinterpret_cast<const sockaddr*>(&address);
-    REQUIRE(::bind(listener, generic, sizeof address) == 0);
-    REQUIRE(::listen(listener, 0) == 0);
-    REQUIRE(accepts_connections(port));
-    ::connect(filler, generic, sizeof address);
-
-    response result;
-    coir::run([&] {
-        coir::timeout limit{200ms};
-        result = get("http://127.0.0.1:" + std::to_string(port) + "/");
-    });
+    const full_port full;
+    const auto result = with_deadline([&] { return get("http://127.0.0.1:" + std::to_string(full.port()) + "/"); });
     CHECK(is_failed_poll(result.code));
-    ::close(filler);
-    ::close(listener);
 }
 
 TEST_CASE_FIXTURE(with_web, "cancellation ends a libcurl transfer with an error of libcurl's") {
     for (const auto& url : {web().http("/peer/never"), web().https("/peer/never")}) {
         CAPTURE(url);
-        response result;
-        coir::run([&] {
-            coir::fiber transfer{[&] { result = get(url, web().peer.certificate()); }};
-            CHECK_FALSE(transfer.join_for(200ms));
-            transfer.cancel();
-            transfer.join();
-        });
+        const auto result = with_cancellation([&] { return get(url, web().peer.certificate()); });
         CHECK(is_failed_poll(result.code));
     }
 }

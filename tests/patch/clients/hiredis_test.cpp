@@ -8,12 +8,10 @@
 
 #include <doctest/doctest.h>
 
-#include <arpa/inet.h>
 #include <hiredis/hiredis.h>
 #include <signal.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <memory>
 #include <ostream>
 #include <vector>
@@ -97,33 +95,6 @@ answer next_reply(const context& from)
     redisGetReply(from.get(), &untyped);
     const reply mine{static_cast<redisReply*>(untyped)};
     return answer_of(from, mine.get());
-}
-
-/// The same on a plain thread and in a fiber.
-template <class Work> auto check_native(Work&& work)
-{
-    const auto expected = natively(work);
-    CHECK(in_a_fiber(work) == expected);
-    return expected;
-}
-
-/// Runs both at the same time, on threads and then in fibers. `work(both)` calls `both(first, second)`.
-template <class Work> auto check_native_pair(Work&& work)
-{
-    const auto expected = work([](auto first, auto second) {
-        std::thread one{first};
-        second();
-        one.join();
-    });
-    const auto in_fibers = in_a_fiber([&] {
-        return work([](auto first, auto second) {
-            coir::fiber one{first};
-            second();
-            one.join();
-        });
-    });
-    CHECK(in_fibers == expected);
-    return expected;
 }
 
 /// Until Redis says that `number` clients are in a blocking command.
@@ -303,25 +274,12 @@ TEST_CASE_FIXTURE(with_redis, "a failed connection with hiredis is as native") {
 }
 
 TEST_CASE_FIXTURE(with_redis, "redisConnectWithTimeout gives up as natively") {
-    // A listener whose backlog is full: the next connection waits for ever.
-    const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const int filler = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    sockaddr_in address{};
-    socklen_t size = sizeof address;
-    REQUIRE(::listen(listener, 0) == 0);
-    REQUIRE(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) == 0);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    const int port = ntohs(address.sin_port);
-    REQUIRE(accepts_connections(port));
-    ::connect(filler, reinterpret_cast<const sockaddr*>(&address), sizeof address);
-
+    const full_port full;
     const auto given_up = check_native([&] {
-        const context mine{redisConnectWithTimeout("127.0.0.1", port, {.tv_sec = 0, .tv_usec = 200'000})};
+        const context mine{redisConnectWithTimeout("127.0.0.1", full.port(), {.tv_sec = 0, .tv_usec = 200'000})};
         return std::to_string(mine->err) + " " + mine->errstr;
     });
     CHECK(given_up == std::to_string(REDIS_ERR_IO) + " Connection timed out");
-    ::close(filler);
-    ::close(listener);
 }
 
 TEST_CASE_FIXTURE(with_redis, "redisSetTimeout's time-out is as native") {
@@ -355,72 +313,34 @@ TEST_CASE_FIXTURE(with_redis, "a connection that Redis closes midway is hiredis'
 }
 
 TEST_CASE("a Redis server that is killed midway is hiredis' own error, as native") {
-    const auto killed = [&](auto&& at_the_same_time) {
-        std::optional<redis_server> server;
-        start(server);
-        answer result;
-        const auto control = connect(server->port);
-        at_the_same_time([&] { result = command(connect(server->port), "BLPOP nothing 30"); },
-                         [&] {
-                             wait_until_blocked(control, 1);
-                             ::kill(server->process.pid(), SIGKILL);
-                         });
-        return result;
-    };
-    const auto expected = killed([](auto first, auto second) {
-        std::thread one{first};
-        second();
-        one.join();
-    });
-    CHECK(expected.code != 0);
-    const auto in_fibers = killed([](auto first, auto second) {
-        coir::run([&] {
-            coir::fiber one{first};
-            second();
-            one.join();
-        });
-    });
-    CHECK(in_fibers == expected);
+    std::optional<redis_server> server;
+    start(server);
+    const auto result = check_killed_midway(
+        server->process, [&] { return connect(server->port); }, [](const context& to) { return command(to, "PING"); });
+    CHECK(result.text == "no reply");
+    CHECK(result.code == REDIS_ERR_IO);
 }
 
 // ---- deadlines and cancellation -------------------------------------------------------------------------------------
 
 TEST_CASE_FIXTURE(with_redis, "a deadline ends redisCommand with an error of hiredis'") {
-    const auto before = open_descriptors();
-    answer result;
-    bool expired = false;
-    answer next;
-    coir::run([&] {
-        auto mine = connect();
-        {
-            coir::timeout limit{200ms};
-            result = command(mine, "BLPOP nothing 10");
-            expired = limit.expired();
-        }
-        mine = connect();
-        next = command(mine, "PING");
-    });
-    CHECK(expired);
+    auto mine = connect();
+    const auto result = with_deadline([&] { return command(mine, "BLPOP nothing 10"); });
     CHECK(result.text == "no reply");
     CHECK(result.code == REDIS_ERR_IO);
     CHECK(result.error == "Connection timed out");
-    CHECK(next.text == "PONG");
-    CHECK(open_descriptors() == before);
+    CHECK(in_a_fiber([&] {
+              mine = connect();
+              return command(mine, "PING");
+          }).text == "PONG");
 }
 
 TEST_CASE_FIXTURE(with_redis, "cancellation ends redisCommand with an error of hiredis'") {
-    const auto before = open_descriptors();
-    answer result;
-    coir::run([&] {
-        coir::fiber asking{[&] { result = command(connect(), "BLPOP nothing 10"); }};
-        CHECK_FALSE(asking.join_for(200ms));
-        asking.cancel();
-        asking.join();
-    });
+    const auto mine = connect();
+    const auto result = with_cancellation([&] { return command(mine, "BLPOP nothing 10"); });
     CHECK(result.text == "no reply");
     CHECK(result.code == REDIS_ERR_IO);
     CHECK(result.error == "Operation canceled");
-    CHECK(open_descriptors() == before);
 }
 
 } // namespace clients

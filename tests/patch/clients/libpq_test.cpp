@@ -9,7 +9,6 @@
 
 #include <doctest/doctest.h>
 
-#include <arpa/inet.h>
 #include <libpq-fe.h>
 #include <poll.h>
 #include <signal.h>
@@ -125,14 +124,6 @@ void wait_until_asleep(int backend, const std::string& address)
         ::usleep(5'000);
 }
 
-/// The same on a plain thread and in a fiber.
-template <class Work> auto check_native(Work&& work)
-{
-    const auto expected = natively(work);
-    CHECK(in_a_fiber(work) == expected);
-    return expected;
-}
-
 } // namespace
 
 // ---- many at once ---------------------------------------------------------------------------------------------------
@@ -246,18 +237,18 @@ TEST_CASE_FIXTURE(with_database, "COPY in both directions through libpq is as na
 }
 
 TEST_CASE_FIXTURE(with_database, "a fiber waits for NOTIFY as libpq's manual says, with PQsocket and poll") {
-    const auto listen_and_notify = [](auto&& both) {
-        std::string heard;
+    const auto heard = check_native_pair([](auto&& both) {
+        std::string all;
         const auto listener = connect();
         query(listener, "listen bell");
         both(
             [&] {
-                while (heard.size() < 9) {
+                while (all.size() < 10) {
                     pollfd one{.fd = PQsocket(listener.get()), .events = POLLIN, .revents = 0};
                     if (::poll(&one, 1, -1) != 1 || !PQconsumeInput(listener.get()))
                         return;
                     while (PGnotify* ring = PQnotifies(listener.get())) {
-                        heard += std::string{ring->relname} + ring->extra;
+                        all += std::string{ring->relname} + ring->extra;
                         PQfreemem(ring);
                     }
                 }
@@ -267,22 +258,9 @@ TEST_CASE_FIXTURE(with_database, "a fiber waits for NOTIFY as libpq's manual say
                 for (const char* sql : {"notify bell, '1'", "select pg_sleep(0.1)", "notify bell, '2'"})
                     query(mine, sql);
             });
-        return heard;
-    };
-    const auto with_threads = listen_and_notify([](auto listen, auto notify) {
-        std::thread listener{listen};
-        std::thread{notify}.join();
-        listener.join();
+        return all;
     });
-    CHECK(with_threads == "bell1bell2");
-    CHECK(in_a_fiber([&] {
-              return listen_and_notify([](auto listen, auto notify) {
-                  coir::fiber_group both;
-                  both.spawn(listen);
-                  both.spawn(notify);
-                  both.join();
-              });
-          }) == with_threads);
+    CHECK(heard == "bell1bell2");
 }
 
 TEST_CASE_FIXTURE(with_database, "fibers' transactions through libpq wait for each other in the server") {
@@ -323,36 +301,23 @@ TEST_CASE_FIXTURE(with_database, "a failed connection with libpq is as native") 
 }
 
 TEST_CASE_FIXTURE(with_database, "a backend that is terminated midway is libpq's own error, as native") {
-    const auto terminated = [&](auto&& at_the_same_time) {
+    const auto terminated = check_native_pair([](auto&& both) {
         const auto mine = connect();
         const int backend = PQbackendPID(mine.get());
         answer result;
-        at_the_same_time([&] { result = query(mine, "select pg_sleep(30)"); },
-                         [&] {
-                             wait_until_asleep(backend, database().address());
-                             query(connect(), "select pg_terminate_backend(" + std::to_string(backend) + ")");
-                         });
+        both([&] { result = query(mine, "select pg_sleep(30)"); },
+             [&] {
+                 wait_until_asleep(backend, database().address());
+                 query(connect(), "select pg_terminate_backend(" + std::to_string(backend) + ")");
+             });
         return result;
-    };
-    const auto expected = terminated([](auto first, auto second) {
-        std::thread one{first};
-        std::thread{second}.join();
-        one.join();
     });
-    CHECK(expected.status == PGRES_FATAL_ERROR);
-    CHECK(expected.error.find("server closed the connection") != std::string::npos);
-    CHECK_FALSE(expected.alive);
-    CHECK(in_a_fiber([&] {
-              return terminated([](auto first, auto second) {
-                  coir::fiber_group both;
-                  both.spawn(first);
-                  both.spawn(second);
-                  both.join();
-              });
-          }) == expected);
+    CHECK(terminated.status == PGRES_FATAL_ERROR);
+    CHECK(terminated.error.find("server closed the connection") != std::string::npos);
+    CHECK_FALSE(terminated.alive);
 }
 
-TEST_CASE("a server that is killed midway is libpq's own error, as native") {
+TEST_CASE("a backend that is killed midway is libpq's own error, as native") {
     // A server of its own, for its backends to be killed. SIGKILL to one makes PostgreSQL restart the others.
     std::optional<postgres_server> server;
     start(server);
@@ -364,89 +329,49 @@ TEST_CASE("a server that is killed midway is libpq's own error, as native") {
             ++times;
         return times > restarts;
     };
-    const auto killed = [&](auto&& at_the_same_time) {
+    const auto killed = check_native_pair([&](auto&& both) {
         const auto mine = connect(server->address());
         const int backend = PQbackendPID(mine.get());
         answer result;
-        at_the_same_time([&] { result = query(mine, "select pg_sleep(30)"); },
-                         [&] {
-                             wait_until_asleep(backend, server->address());
-                             ::kill(backend, SIGKILL);
-                         });
+        both([&] { result = query(mine, "select pg_sleep(30)"); },
+             [&] {
+                 wait_until_asleep(backend, server->address());
+                 ::kill(backend, SIGKILL);
+             });
         for (++restarts; !has_restarted();)
             ::usleep(10'000);
         return result;
-    };
-    const auto expected = killed([](auto first, auto second) {
-        std::thread one{first};
-        std::thread{second}.join();
-        one.join();
     });
-    CHECK(expected.status == PGRES_FATAL_ERROR);
-    CHECK_FALSE(expected.alive);
-    CHECK(in_a_fiber([&] {
-              return killed([](auto first, auto second) {
-                  coir::fiber_group both;
-                  both.spawn(first);
-                  both.spawn(second);
-                  both.join();
-              });
-          }) == expected);
+    CHECK(killed.status == PGRES_FATAL_ERROR);
+    CHECK_FALSE(killed.alive);
 
-    // And the whole server, under thirty.
-    std::vector<answer> answers(30);
-    std::vector<connection> connections;
-    for (std::size_t i = 0; i < answers.size(); ++i)
-        connections.push_back(connect(server->address()));
-    coir::run([&] {
-        coir::fiber_group queries;
-        for (std::size_t i = 0; i < answers.size(); ++i)
-            queries.spawn([&, i] { answers[i] = query(connections[i], "select pg_sleep(30)"); });
-        for (const auto& each : connections)
-            wait_until_asleep(PQbackendPID(each.get()), server->address());
-        server->process.kill();
-        queries.join();
-    });
-    for (const auto& each : answers) {
-        CHECK(each.status == PGRES_FATAL_ERROR);
-        CHECK_FALSE(each.alive);
-    }
+    // And the whole server, under ten.
+    const auto under_ten = check_killed_midway(
+        server->process, [&] { return connect(server->address()); },
+        [](const connection& to) { return query(to, "select pg_sleep(30)"); });
+    CHECK(under_ten.status == PGRES_FATAL_ERROR);
+    CHECK_FALSE(under_ten.alive);
 }
 
 // ---- deadlines and cancellation -------------------------------------------------------------------------------------
 
 TEST_CASE_FIXTURE(with_database, "a deadline ends PQexec with an error of libpq's") {
-    const auto before = open_descriptors();
-    answer result;
-    bool expired = false;
-    answer next;
-    coir::run([&] {
-        auto mine = connect();
-        {
-            coir::timeout limit{200ms};
-            result = query(mine, "select pg_sleep(10)");
-            expired = limit.expired();
-        }
-        mine = connect();
-        next = query(mine, "select 1");
-    });
-    CHECK(expired);
+    auto mine = connect();
+    const auto result = with_deadline([&] { return query(mine, "select pg_sleep(10)"); });
     CHECK(result.status == PGRES_FATAL_ERROR);
     CHECK(result.error.find("Connection timed out") != std::string::npos);
-    CHECK(next.values == "1;");
-    CHECK(open_descriptors() == before);
+    CHECK(in_a_fiber([&] {
+              mine = connect();
+              return query(mine, "select 1");
+          }).values == "1;");
 }
 
 TEST_CASE_FIXTURE(with_database, "after a deadline PQreset makes a libpq connection good again") {
     // The answer that PQexec has not waited for may still come, so the connection is of no use as it is.
-    answer result;
+    const auto mine = connect();
+    const auto result = with_deadline([&] { return query(mine, "select pg_sleep(10)"); });
     answer next;
     coir::run([&] {
-        const auto mine = connect();
-        {
-            coir::timeout limit{200ms};
-            result = query(mine, "select pg_sleep(10)");
-        }
         char error[256] = "";
         PGcancel* cancel = PQgetCancel(mine.get());
         CHECK(PQcancel(cancel, error, sizeof error) == 1);
@@ -460,39 +385,20 @@ TEST_CASE_FIXTURE(with_database, "after a deadline PQreset makes a libpq connect
 }
 
 TEST_CASE_FIXTURE(with_database, "a deadline ends PQconnectdb with an error of libpq's") {
-    const auto before = open_descriptors();
-    // A server that accepts, in its backlog, and says nothing.
-    const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    REQUIRE(::listen(listener, 10) == 0);
-    sockaddr_storage address{};
-    socklen_t size = sizeof address;
-    REQUIRE(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) == 0);
-    const int port = ntohs(reinterpret_cast<sockaddr_in&>(address).sin_port);
-
-    std::string error;
-    coir::run([&] {
-        coir::timeout limit{200ms};
-        const auto mine = connect("host=127.0.0.1 port=" + std::to_string(port) + postgres_server::common);
+    const silent_port silent;
+    const auto error = with_deadline([&] {
+        const auto mine = connect("host=127.0.0.1 port=" + std::to_string(silent.port()) + postgres_server::common);
         CHECK(PQstatus(mine.get()) == CONNECTION_BAD);
-        error = PQerrorMessage(mine.get());
+        return std::string{PQerrorMessage(mine.get())};
     });
     CHECK(error.find("Connection timed out") != std::string::npos);
-    ::close(listener);
-    CHECK(open_descriptors() == before);
 }
 
 TEST_CASE_FIXTURE(with_database, "cancellation ends PQexec with an error of libpq's") {
-    const auto before = open_descriptors();
-    answer result;
-    coir::run([&] {
-        coir::fiber asking{[&] { result = query(connect(), "select pg_sleep(10)"); }};
-        CHECK_FALSE(asking.join_for(200ms));
-        asking.cancel();
-        asking.join();
-    });
+    const auto mine = connect();
+    const auto result = with_cancellation([&] { return query(mine, "select pg_sleep(10)"); });
     CHECK(result.status == PGRES_FATAL_ERROR);
     CHECK(result.error.find("Operation canceled") != std::string::npos);
-    CHECK(open_descriptors() == before);
 }
 
 } // namespace clients

@@ -1,18 +1,26 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
-// What the tests of client libraries have in common: the same code on a plain thread and in a fiber, and many fibers
-// at once, counted.
+// What the tests of client libraries have in common: the same code on a plain thread and in a fiber, many fibers at
+// once, counted, and calls that are cut off.
+#include "server.hpp"
+
+#include <coir/deadline.hpp>
+#include <coir/event.hpp>
 #include <coir/fiber_group.hpp>
 #include <coir/inspect.hpp>
 #include <coir/runtime.hpp>
+
+#include <doctest/doctest.h>
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <chrono>
 #include <cstring>
@@ -21,6 +29,8 @@
 #include <string>
 #include <thread>
 #include <type_traits>
+#include <utility>
+#include <vector>
 
 namespace clients {
 
@@ -37,6 +47,33 @@ template <class Function> auto natively(Function&& function)
 template <class Function> auto in_a_fiber(Function&& function)
 {
     return coir::run(function);
+}
+
+/// The same on a plain thread and in a fiber.
+template <class Work> auto check_native(Work&& work)
+{
+    const auto expected = natively(work);
+    CHECK(in_a_fiber(work) == expected);
+    return expected;
+}
+
+/// Runs both at the same time, on threads and then in fibers. `work(both)` calls `both(first, second)`.
+template <class Work> auto check_native_pair(Work&& work)
+{
+    const auto expected = work([](auto first, auto second) {
+        std::thread one{first};
+        second();
+        one.join();
+    });
+    const auto in_fibers = in_a_fiber([&] {
+        return work([](auto first, auto second) {
+            coir::fiber one{first};
+            second();
+            one.join();
+        });
+    });
+    CHECK(in_fibers == expected);
+    return expected;
 }
 
 /// The entries of a directory of /proc that are numbers.
@@ -102,10 +139,12 @@ struct crowd {
 };
 
 /// Calls `request(0)` to `request(count - 1)`, each in a fiber of its own, all on this thread. Looks at them from one
-/// more fiber.
-template <class Request> crowd together(std::size_t count, Request&& request)
+/// more fiber, which calls `release` as soon as all of them wait for a descriptor at once: so there is an answer only
+/// if they do.
+template <class Request, class Release> crowd together(std::size_t count, Request&& request, Release&& release)
 {
     crowd most;
+    bool released = false;
     coir::run([&] {
         coir::fiber_group requests;
         for (std::size_t i = 0; i < count; ++i)
@@ -113,10 +152,99 @@ template <class Request> crowd together(std::size_t count, Request&& request)
         while (requests.size() > 0) {
             coir::this_fiber::sleep_for(5ms);
             most.look();
+            if (most.waiting == count && !std::exchange(released, true))
+                release();
         }
         requests.join();
     });
     return most;
+}
+
+/// The same with nobody to release.
+template <class Request> crowd together(std::size_t count, Request&& request)
+{
+    return together(count, std::forward<Request>(request), [] {});
+}
+
+/// In a fiber, until `count` fibers that are called "request" wait for a descriptor.
+inline void wait_until_waiting(std::size_t count)
+{
+    for (crowd now; now.waiting < count; now.look())
+        coir::this_fiber::sleep_for(1ms);
+}
+
+// ---- cut off --------------------------------------------------------------------------------------------------------
+
+/// What `work` gives in a fiber that has 200 ms for it, which must be too few.
+template <class Work> auto with_deadline(Work&& work)
+{
+    return in_a_fiber([&] {
+        coir::timeout limit{200ms};
+        auto result = work();
+        CHECK(limit.expired());
+        return result;
+    });
+}
+
+/// What `work` gives in a fiber that is cancelled as soon as it waits for a descriptor.
+template <class Work> auto with_cancellation(Work&& work)
+{
+    std::optional<std::invoke_result_t<Work&>> result;
+    coir::run([&] {
+        coir::fiber one{{.name = "request"}, [&] { result.emplace(work()); }};
+        wait_until_waiting(1);
+        one.cancel();
+        one.join();
+    });
+    return std::move(*result);
+}
+
+/// Until a thread of this process sleeps in the kernel.
+inline void wait_until_asleep(pid_t thread)
+{
+    const auto asleep = [&] {
+        std::string stat;
+        std::getline(std::ifstream{"/proc/self/task/" + std::to_string(thread) + "/stat"}, stat);
+        const auto name_end = stat.rfind(')');
+        return name_end != std::string::npos && stat.substr(name_end, 3) == ") S";
+    };
+    while (!asleep())
+        ::usleep(1'000);
+}
+
+/// Kills a server of one process, and what it has in its process group, while `work(mine)` waits for its answer on a
+/// plain thread and in ten fibers, all with what `connect()` gives. All see the same; returns what.
+template <class Connect, class Work> auto check_killed_midway(server_process& server, Connect&& connect, Work&& work)
+{
+    constexpr std::size_t count = 10;
+    std::vector<std::invoke_result_t<Connect&>> connections;
+    for (std::size_t i = 0; i <= count; ++i)
+        connections.push_back(connect());
+    using result_type = std::invoke_result_t<Work&, decltype(connections[0])>;
+    std::optional<result_type> expected;
+    std::vector<result_type> results(count);
+
+    paused stopped{server};
+    std::atomic<pid_t> thread = 0;
+    std::thread plain{[&] {
+        thread = ::gettid();
+        thread.notify_one();
+        expected.emplace(work(connections[count]));
+    }};
+    thread.wait(0);
+    wait_until_asleep(thread);
+    coir::run([&] {
+        coir::fiber_group requests;
+        for (std::size_t i = 0; i < count; ++i)
+            requests.spawn({.name = "request"}, [&, i] { results[i] = work(connections[i]); });
+        wait_until_waiting(count);
+        server.kill();
+        requests.join();
+    });
+    plain.join();
+    for (const auto& each : results)
+        CHECK(each == *expected);
+    return *expected;
 }
 
 /// How many descriptors are open.

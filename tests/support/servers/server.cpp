@@ -99,6 +99,48 @@ bool accepts_connections(int port)
     return connected;
 }
 
+namespace {
+
+int listen_anywhere(int backlog)
+{
+    const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const auto address = loopback(0);
+    REQUIRE(::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+    REQUIRE(::listen(listener, backlog) == 0);
+    return listener;
+}
+
+int port_of(int socket)
+{
+    sockaddr_in address{};
+    socklen_t size = sizeof address;
+    REQUIRE(::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+    return ntohs(address.sin_port);
+}
+
+} // namespace
+
+silent_port::silent_port() : silent_port{100} {}
+
+silent_port::silent_port(int backlog) : listener_{listen_anywhere(backlog)}, port_{port_of(listener_)} {}
+
+silent_port::~silent_port()
+{
+    ::close(listener_);
+}
+
+full_port::full_port() : silent_port{0}, filler_{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)}
+{
+    REQUIRE(accepts_connections(port()));
+    const auto address = loopback(port());
+    ::connect(filler_, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+}
+
+full_port::~full_port()
+{
+    ::close(filler_);
+}
+
 // ---- a process ------------------------------------------------------------------------------------------------------
 
 server_process::server_process(const std::string& name)
@@ -154,6 +196,41 @@ void server_process::kill()
     for (int tries = 0; tries < 3000 && !has_ended(); ++tries)
         std::this_thread::sleep_for(std::chrono::milliseconds{10});
     REQUIRE(has_ended());
+}
+
+namespace {
+
+/// Whether all threads of all processes of a group are stopped.
+bool is_stopped(pid_t group)
+{
+    std::error_code gone;
+    for (const auto& process : fs::directory_iterator{"/proc"}) {
+        if (::getpgid(std::atoi(process.path().filename().c_str())) != group)
+            continue;
+        for (const auto& thread : fs::directory_iterator{process.path() / "task", gone}) {
+            const auto stat = read_file(thread.path() / "stat");
+            const auto name_end = stat.rfind(')');
+            if (name_end != std::string::npos && stat.substr(name_end, 3) != ") T")
+                return false;
+        }
+    }
+    return true;
+}
+
+} // namespace
+
+paused::paused(const server_process& server) : group_{server.pid()}
+{
+    REQUIRE(group_ > 0);
+    REQUIRE(::kill(-group_, SIGSTOP) == 0);
+    for (int tries = 0; tries < 3000 && !is_stopped(group_); ++tries)
+        std::this_thread::sleep_for(std::chrono::milliseconds{1});
+    REQUIRE(is_stopped(group_));
+}
+
+void paused::resume()
+{
+    ::kill(-group_, SIGCONT);
 }
 
 // ---- the servers ----------------------------------------------------------------------------------------------------

@@ -20,6 +20,33 @@ std::string program(const std::string& name, const std::string& debian_package);
 int free_port();
 bool accepts_connections(int port);
 
+/// A port on 127.0.0.1 where nobody answers: connections are made, but not accepted.
+class silent_port {
+public:
+    silent_port();
+    silent_port(const silent_port&) = delete;
+    silent_port& operator=(const silent_port&) = delete;
+    ~silent_port();
+    int port() const noexcept { return port_; }
+
+protected:
+    explicit silent_port(int backlog);
+
+private:
+    int listener_;
+    int port_;
+};
+
+/// One where connections are not even made: its backlog is full.
+class full_port : public silent_port {
+public:
+    full_port();
+    ~full_port();
+
+private:
+    int filler_;
+};
+
 class server_process {
 public:
     explicit server_process(const std::string& name);
@@ -41,6 +68,19 @@ public:
 private:
     std::filesystem::path directory_;
     pid_t keeper_ = -1;
+};
+
+/// Stops the processes of a server while it lives, or until `resume`: whoever asks for something waits.
+class paused {
+public:
+    explicit paused(const server_process& server);
+    paused(const paused&) = delete;
+    paused& operator=(const paused&) = delete;
+    ~paused() { resume(); }
+    void resume();
+
+private:
+    pid_t group_;
 };
 
 /// Starts a `Server`, whose constructor starts its process and whose `is_ready()` says when it can be used. Another
@@ -69,11 +109,14 @@ template <class Server> void start(std::optional<Server>& server)
         FAIL(failure);
 }
 
-/// The one that the test program's cases share. If it does not start, all of them fail.
+/// The one that the test program's cases share; another one after one of them has killed it. If it does not start, all
+/// of them fail.
 template <class Server> Server& shared()
 {
     static std::optional<Server> server;
     static std::string failure;
+    if (server && server->process.has_ended())
+        server.reset();
     if (!server && failure.empty())
         failure = try_to_start(server);
     if (!failure.empty())
