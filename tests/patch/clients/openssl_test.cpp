@@ -55,19 +55,6 @@ struct contexts {
     tls_context wrong = trusting(web().peer.wrong_certificate());
 };
 
-int connect_to(int port)
-{
-    const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<std::uint16_t>(port));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
-        return socket;
-    ::close(socket);
-    return -1;
-}
-
 /// The outcome of one call, and what it has left in the error queue.
 struct outcome {
     int result = 1;

@@ -90,13 +90,22 @@ int free_port()
     }
 }
 
-bool accepts_connections(int port)
+int connect_to(int port)
 {
     const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const auto address = loopback(port);
-    const bool connected = ::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    if (::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
+        return socket;
     ::close(socket);
-    return connected;
+    return -1;
+}
+
+bool accepts_connections(int port)
+{
+    const int socket = connect_to(port);
+    if (socket >= 0)
+        ::close(socket);
+    return socket >= 0;
 }
 
 namespace {

@@ -18,6 +18,8 @@ std::string program(const std::string& name, const std::string& debian_package);
 
 /// A port on 127.0.0.1 that nobody uses at this moment.
 int free_port();
+/// A blocking socket, or -1.
+int connect_to(int port);
 bool accepts_connections(int port);
 
 /// A port on 127.0.0.1 where nobody answers: connections are made, but not accepted.
