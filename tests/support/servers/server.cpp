@@ -36,6 +36,7 @@ std::vector<fs::path> search_path()
     std::error_code none;
     for (const auto& version : fs::directory_iterator{"/usr/lib/postgresql", none})
         result.push_back(version.path() / "bin");
+    result.emplace_back("/usr/lib/rabbitmq/bin"); // what is in /usr/sbin insists on being root or rabbitmq
     const char* path = std::getenv("PATH");
     std::istringstream parts{path ? path : "/usr/bin:/bin"};
     for (std::string part; std::getline(parts, part, ':');)

@@ -13,7 +13,8 @@
 
 namespace clients {
 
-/// Where `program` is: in $PATH, /usr/sbin or /usr/lib/postgresql/*/bin. Fails the test case if it is nowhere.
+/// Where `program` is: in /usr/lib/postgresql/*/bin, /usr/lib/rabbitmq/bin, $PATH or /usr/sbin. Fails the test case if it
+/// is nowhere.
 std::string program(const std::string& name, const std::string& debian_package);
 
 /// A port on 127.0.0.1 that nobody uses at this moment.
