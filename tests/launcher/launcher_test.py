@@ -73,6 +73,59 @@ class Test(unittest.TestCase):
             self.assertEqual(getattr(launched, each), getattr(native, each), f"{each} of {command}")
         return native
 
+    def both(self, *command, **options):
+        """The same at the same time, for what waits long; stderr may speak of the time it took."""
+        results = [None, None]
+
+        def at(i, how):
+            results[i] = how(*command, **options)
+        threads = [threading.Thread(target=at, args=each) for each in enumerate([run, coir])]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        self.assertEqual(results[1].returncode, results[0].returncode, results[1].stderr)
+        self.assertEqual(results[1].stdout, results[0].stdout)
+        return results[1]
+
+    def killed_midway(self, *command, switches=(), certificate=None, before=lambda: None, **options):
+        """Runs it without coir and with, with a server that is killed once it has sent half of its answer. PORT in
+        `command` is replaced."""
+        port = free_port()
+        script = f"""
+import socket, ssl, time
+with socket.create_server(("127.0.0.1", {port})) as listener:
+    print("listening", flush=True)
+    connection = listener.accept()[0]
+    if {certificate is not None}:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain({certificate and str(certificate[0])!r}, {certificate and str(certificate[1])!r})
+        connection = context.wrap_socket(connection, server_side=True)
+    connection.recv(4096)
+    connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 100\\r\\n\\r\\nhalf")
+    print("sent", flush=True)
+    time.sleep(600)
+"""
+        results = []
+        for how in [lambda *c, **o: run(*c, **o), lambda *c, **o: coir(*switches, "--", *c, **o)]:
+            before()
+            (self.directory / "log").write_bytes(b"")
+            server = self.serve(python, "-c", script)
+            says = lambda word: self.wait_until(lambda: word in (self.directory / "log").read_bytes(), f"no {word}")
+            says(b"listening")
+
+            def kill():
+                says(b"sent")
+                server.kill()
+            killer = threading.Thread(target=kill)
+            killer.start()
+            results.append(how(*[str(each).replace("PORT", str(port)) for each in command], **options))
+            killer.join()
+            server.wait()
+        for each in ["returncode", "stdout", "stderr"]:
+            self.assertEqual(getattr(results[1], each), getattr(results[0], each), f"{each} of {command}")
+        return results[1]
+
     def wait_until(self, condition, what):
         for _ in range(6000):
             if condition():
@@ -348,46 +401,20 @@ class Curl(Test):
 
     def test_killed(self):
         """curl under coir run sees that the server was killed"""
-        port = free_port()
-        script = f"""
-import socket, time
-with socket.create_server(("127.0.0.1", {port})) as listener:
-    while True:
-        connection = listener.accept()[0]
-        connection.recv(4096)
-        connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 100\\r\\n\\r\\nhalf")
-        connection.recv(1)
-"""
-        results = []
-        for how in [run, coir]:
-            server = self.serve(python, "-c", script.replace("\\\\", "\\"))
-            self.wait_until(lambda: accepts(port), "the server does not start")
-            output = self.directory / "output"
-            output.unlink(missing_ok=True)
-
-            def kill():
-                self.wait_until(lambda: output.exists() and output.read_bytes() == b"half", "nothing arrives")
-                server.kill()
-            killer = threading.Thread(target=kill)
-            killer.start()
-            results.append(how(*self.curl, "-N", "-o", output, f"http://127.0.0.1:{port}/"))
-            killer.join()
-            server.wait()
-        for each in results:
-            self.assertEqual(each.returncode, 18)
-        self.assertEqual(results[0].stderr, results[1].stderr)
+        result = self.killed_midway(*self.curl, "http://127.0.0.1:PORT/")
+        self.assertEqual((result.returncode, result.stdout), (18, b"half"))
 
 
 class Tls(Test):
     def setUp(self):
         super().setUp()
-        self.certificate, key = self.directory / "certificate.pem", self.directory / "key.pem"
+        self.certificate, self.key = self.directory / "certificate.pem", self.directory / "key.pem"
         made = run(path_of("openssl", "openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt",
                    "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
-                   "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", self.certificate)
+                   "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", self.key, "-out", self.certificate)
         self.assertEqual(made.returncode, 0, made.stderr)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.certificate, key)
+        context.load_cert_chain(self.certificate, self.key)
         server = Server(("127.0.0.1", 0), Handler)
         # Each connection shakes hands on its own thread.
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
@@ -415,6 +442,8 @@ class Tls(Test):
         self.assertEqual(self.equal(*wget, servers.good + "/missing").returncode, 8)
         self.assertEqual(self.equal(*wget, servers.refused).returncode, 4)
         self.assertEqual(self.equal(*wget, "--timeout=0.3", servers.silent).returncode, 4)
+        killed = self.killed_midway(*wget, "http://127.0.0.1:PORT/")
+        self.assertEqual((killed.returncode, killed.stdout), (4, b"half"))
 
     def test_python(self):
         """python3's ssl under coir run"""
@@ -429,6 +458,42 @@ except OSError as failure:
 """
         result = self.equal(python, "-c", script, self.url, self.certificate)
         self.assertIn(b"300000", result.stdout, result.stderr)
+
+    def test_python_threads(self):
+        """python3's ssl under coir run: a time limit, many at once on threads, and a server that is killed"""
+        script = """
+import concurrent.futures, socket, ssl, sys, urllib.request
+trusting = ssl.create_default_context(cafile=sys.argv[2])
+fetch = lambda n: len(urllib.request.urlopen(f"{sys.argv[1]}/{n}/x", context=trusting).read())
+with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    print(sum(pool.map(fetch, range(50))))
+silent = socket.create_connection(("127.0.0.1", int(sys.argv[3].rpartition(":")[2])), timeout=0.2)
+try:
+    trusting.wrap_socket(silent, server_hostname="localhost")
+except TimeoutError as failure:
+    print(failure)
+"""
+        result = self.equal(python, "-c", script, self.url, self.certificate, servers.silent)
+        self.assertIn(b"1225", result.stdout, result.stderr)
+        script = """
+import http.client, ssl, sys, urllib.request
+trusting = ssl.create_default_context(cafile=sys.argv[2])
+try:
+    urllib.request.urlopen(sys.argv[1], context=trusting).read()
+except (OSError, http.client.HTTPException) as failure:
+    print(repr(failure))
+"""
+        killed = self.killed_midway(python, "-c", script, "https://localhost:PORT/", self.certificate,
+                                    certificate=(self.certificate, self.key))
+        self.assertIn(b"IncompleteRead(4 bytes read", killed.stdout)
+
+    def test_killed(self):
+        """curl and wget under coir run see that a server was killed that spoke TLS"""
+        both = dict(certificate=(self.certificate, self.key))
+        curl = [path_of("curl", "curl"), "-sS", "--cacert", self.certificate, "https://localhost:PORT/"]
+        self.assertNotEqual(self.killed_midway(*curl, **both).returncode, 0)
+        wget = [path_of("wget", "wget"), "-q", "-O", "-", "--tries=1", "--ca-certificate", self.certificate]
+        self.assertNotEqual(self.killed_midway(*wget, "https://localhost:PORT/", **both).returncode, 0)
 
 
 class Git(Test):
@@ -466,6 +531,16 @@ class Git(Test):
                              before=lambda: shutil.rmtree(clone, ignore_errors=True), env=environment)
         self.assertEqual(missing.returncode, 128)
 
+        target = self.directory / "half"
+        remove = lambda: shutil.rmtree(target, ignore_errors=True)
+        killed = self.killed_midway(git, "clone", "-q", "http://127.0.0.1:PORT/half.git", target,
+                                    switches=["--children"], before=remove, env=environment)
+        self.assertEqual(killed.returncode, 128)
+        # At least a second, which is what git takes for a time limit.
+        limit = ["-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=1"]
+        late = self.both(git, *limit, "ls-remote", servers.silent + "/late.git", env=environment)
+        self.assertEqual(late.returncode, 128)
+
 
 class Redis(Test):
     def setUp(self):
@@ -488,6 +563,9 @@ class Redis(Test):
         self.assertEqual(self.equal(*self.client, "blpop", "nothing", "0.1").stdout, b"\n")
         text = b"".join(b"set key%d %d\nget key%d\n" % (i, i, i) for i in range(500))
         self.assertEqual(self.equal(*self.client, input=text).stdout.count(b"OK"), 500)
+
+        subscribe = ["timeout", "-s", "INT", "0.3", *self.client, "subscribe", "news"]
+        self.assertEqual(self.equal(*subscribe, switches=["--children"]).stdout, b"subscribe\nnews\n1\n")
 
     def test_killed(self):
         """redis-cli under coir run sees that the server was killed"""
@@ -541,6 +619,30 @@ class Psql(Test):
         refused = [*self.client[:-1], "no-such-database", "-c", "select 1"]
         self.assertEqual(self.equal(*refused).returncode, 2)
 
+        silent = servers.silent.rpartition(":")[2]
+        late = self.both(path_of("psql", "postgresql-client"), f"host=127.0.0.1 port={silent} connect_timeout=2")
+        self.assertIn(b"timeout expired", late.stderr)
+
+    def test_killed(self):
+        """psql under coir run sees that its server process was killed"""
+        results = []
+        for how in [run, coir]:
+            # SIGKILL to one makes PostgreSQL restart the others.
+            ask = lambda sql: run(*self.client, "-A", "-t", "-c", sql).stdout.strip()
+            self.wait_until(lambda: ask("select 1") == b"1", "PostgreSQL does not come back")
+
+            def kill():
+                asleep = "select pid from pg_stat_activity where wait_event = 'PgSleep'"
+                self.wait_until(lambda: ask(asleep).isdigit(), "nobody sleeps")
+                os.kill(int(ask(asleep)), signal.SIGKILL)
+            killer = threading.Thread(target=kill)
+            killer.start()
+            results.append(how(*self.client, "-c", "select pg_sleep(60)"))
+            killer.join()
+        for each in ["returncode", "stdout", "stderr"]:
+            self.assertEqual(getattr(results[1], each), getattr(results[0], each))
+        self.assertIn(b"server closed the connection unexpectedly", results[1].stderr)
+
 
 class Python(Test):
     def equal_script(self, script, *arguments, switches=()):
@@ -567,6 +669,15 @@ except TimeoutError as failure:
     print(failure)
 """
         self.assertIn(b"4950", self.equal_script(script, servers.good, servers.silent))
+        script = """
+import http.client, sys, urllib.request
+try:
+    urllib.request.urlopen(sys.argv[1]).read()
+except http.client.IncompleteRead as failure:
+    print(failure)
+"""
+        killed = self.killed_midway(python, "-c", script, "http://127.0.0.1:PORT/")
+        self.assertIn(b"IncompleteRead(4 bytes read", killed.stdout)
 
     def test_subprocess(self):
         """python3's subprocess under coir run"""
@@ -582,6 +693,9 @@ try:
 except subprocess.TimeoutExpired as failure:
     print(type(failure))
 print(os.popen("echo four").read(), os.system("exit 5"))
+killed = subprocess.Popen(["sleep", "60"], stdout=subprocess.PIPE)
+killed.kill()
+print(killed.communicate(), killed.returncode)
 child = os.fork()
 if child == 0:
     os._exit(7 if subprocess.call(["true"]) == 0 else 1)
@@ -724,6 +838,39 @@ ended(server, thread)
         launched = coir("--threads=fibers", python, "-c", script, "fibers")
         for each in [native, launched]:
             self.assertEqual((each.returncode, each.stdout, each.stderr), (0, b"290000\n2590 302\n", b"True\n"))
+
+    def test_asyncio_failures(self):
+        """python3's asyncio under coir run: time limits, a server that is killed, TLS that is not, a child that is killed"""
+        script = """
+import asyncio, ssl, sys
+async def read(port):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.0\\r\\n\\r\\n")
+    try:
+        return await reader.readexactly(1000)
+    finally:
+        writer.close()
+async def main():
+    silent, killed = [int(each.rpartition(":")[2].strip("/")) for each in sys.argv[1:3]]
+    results = await asyncio.gather(*[asyncio.wait_for(read(silent), 0.2) for _ in range(20)], return_exceptions=True)
+    print(results)
+    try:
+        await read(killed)
+    except asyncio.IncompleteReadError as failure:
+        print(failure.partial.endswith(b"half"))
+    try:
+        await asyncio.open_connection("127.0.0.1", silent, ssl=True, ssl_handshake_timeout=0.2)
+    except ConnectionError as failure:
+        print(failure)
+    process = await asyncio.create_subprocess_exec("sleep", "60")
+    process.kill()
+    print(await process.wait())
+asyncio.run(main())
+"""
+        result = self.killed_midway(python, "-c", script, servers.silent, "http://127.0.0.1:PORT/")
+        self.assertEqual((result.returncode, result.stderr), (0, b""))
+        self.assertIn(b"True", result.stdout)
+        self.assertTrue(result.stdout.endswith(b"-9\n"), result.stdout)
 
     def test_signals(self):
         """python3 under coir run runs its handlers of signals"""
