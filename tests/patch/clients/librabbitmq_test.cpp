@@ -31,14 +31,13 @@ struct rabbitmq_server {
         const auto epmd = program("epmd", "erlang-base");
         const auto names = std::to_string(free_port());
         std::ofstream{process.directory() / "enabled_plugins"} << "[].\n";
-        std::ofstream{process.directory() / "rabbitmq.conf"} << "listeners.tcp.default = 127.0.0.1:" << port
-                                                             << "\n"
-                                                                "log.console.level = warning\n"
-                                                                "disk_free_limit.absolute = 1MB\n"
-                                                                "vm_memory_high_watermark.absolute = 1GB\n";
+        // Erlang's own format is read faster than the newer one, which is translated to it.
+        std::ofstream{process.directory() / "rabbitmq.config"}
+            << "[{rabbit, [{tcp_listeners, [{\"127.0.0.1\", " << port
+            << "}]}, {disk_free_limit, 1000000}, {log, [{console, [{level, warning}]}]}]}].\n";
         process.start(
             epmd + " -address 127.0.0.1 -port " + names +
-                " & export HOME=\"$PWD\" RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_CONFIG_FILE=\"$PWD/rabbitmq.conf\""
+                " & export HOME=\"$PWD\" RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_CONFIG_FILE=\"$PWD/rabbitmq.config\""
                 " RABBITMQ_ENABLED_PLUGINS_FILE=\"$PWD/enabled_plugins\" RABBITMQ_MNESIA_BASE=\"$PWD/mnesia\""
                 " RABBITMQ_LOG_BASE=\"$PWD/logs\" RABBITMQ_LOGS=- RABBITMQ_PID_FILE=\"$PWD/own-pid\""
                 " RABBITMQ_NODENAME=test@localhost ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT=" +

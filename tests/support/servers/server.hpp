@@ -13,8 +13,8 @@
 
 namespace clients {
 
-/// Where `program` is: in /usr/lib/postgresql/*/bin, /usr/lib/rabbitmq/bin, $PATH or /usr/sbin. Fails the test case if it
-/// is nowhere.
+/// Where `program` is: in /usr/lib/postgresql/*/bin, /usr/lib/rabbitmq/bin, $PATH or /usr/sbin. Fails the test case if
+/// it is nowhere.
 std::string program(const std::string& name, const std::string& debian_package);
 
 /// A port on 127.0.0.1 that nobody uses at this moment.
@@ -93,7 +93,7 @@ template <class Server> std::string try_to_start(std::optional<Server>& server)
     std::string log;
     for (int attempts = 0; attempts < 3; ++attempts) {
         server.emplace();
-        for (int tries = 0; tries < 3000 && !server->process.has_ended(); ++tries) {
+        for (int tries = 0; tries < 5000 && !server->process.has_ended(); ++tries) {
             if (server->is_ready() && !server->process.has_ended())
                 return {};
             std::this_thread::sleep_for(std::chrono::milliseconds{10});
