@@ -171,6 +171,19 @@ TEST_CASE_FIXTURE(with_web, "libcurl's errors are as native") {
     }
 }
 
+TEST_CASE("a web server that is killed midway is libcurl's own error, as native") {
+    web();
+    for (const bool tls : {false, true}) {
+        CAPTURE(tls);
+        std::optional<web_server> server;
+        start(server);
+        const auto url = tls ? server->https("/small") : server->http("/small");
+        const auto result = check_killed_midway(
+            server->process, [&] { return url; }, [](const std::string& from) { return get(from); });
+        CHECK(result.code == (tls ? CURLE_SSL_CONNECT_ERROR : CURLE_RECV_ERROR));
+    }
+}
+
 TEST_CASE_FIXTURE(with_web, "failing and good transfers with libcurl do not disturb each other") {
     const auto good = natively([&] { return get(web().https("/big"), web().peer.certificate()); });
     const auto bad = natively([&] { return get(web().https("/big"), web().peer.wrong_certificate()); });

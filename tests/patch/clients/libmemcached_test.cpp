@@ -11,7 +11,6 @@
 #include <libmemcached/util.h>
 #include <signal.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <memory>
@@ -105,7 +104,8 @@ answer state_of(const handle& it, memcached_return_t code)
         result.number = memcached_last_error_errno(it.get());
         // "(0x55620c023970) TIMEOUT, ...": the handle's address says nothing.
         const std::string_view error = memcached_last_error_message(it.get());
-        result.error = error.substr(std::min(error.size(), error.find(") ") + 2));
+        const auto address_end = error.find(") ");
+        result.error = error.substr(address_end == error.npos ? 0 : address_end + 2);
     }
     return result;
 }
@@ -200,7 +200,6 @@ TEST_CASE_FIXTURE(with_cache, "libmemcached's commands are as native") {
                              add(memcached_delete(mine.get(), "one", 3, 0));
                              add(memcached_delete(mine.get(), "one", 3, 0));
                              answers.push_back(set(mine, "key with spaces", ""));
-                             answers.push_back(set(mine, "too large", std::string(9'000'000, 'x')));
                              return all_of{answers};
                          }).answers;
         CHECK(all[0].code == MEMCACHED_NOTFOUND);
@@ -208,7 +207,7 @@ TEST_CASE_FIXTURE(with_cache, "libmemcached's commands are as native") {
         CHECK(all[3].code == (binary ? MEMCACHED_DATA_EXISTS : MEMCACHED_NOTSTORED));
         CHECK(all[5].value == "15");
         CHECK(all[7].code == MEMCACHED_NOTFOUND);
-        CHECK(memcached_failed(all[9].code));
+        CHECK(all[8].code != MEMCACHED_CONNECTION_FAILURE);
     }
 }
 
@@ -310,7 +309,7 @@ TEST_CASE("a memcached server that is killed midway is libmemcached's own error,
             return mine;
         },
         [](const handle& from) { return get(from, "key"); });
-    CHECK(memcached_failed(result.code));
+    CHECK(result.code == MEMCACHED_CONNECTION_FAILURE);
     CHECK(result.number == ECONNRESET);
 }
 
