@@ -626,15 +626,21 @@ class Psql(Test):
     def test_killed(self):
         """psql under coir run sees that its server process was killed"""
         results = []
-        for how in [run, coir]:
+        for starts, how in enumerate([run, coir], 1):
             # SIGKILL to one makes PostgreSQL restart the others.
-            ask = lambda sql: run(*self.client, "-A", "-t", "-c", sql).stdout.strip()
-            self.wait_until(lambda: ask("select 1") == b"1", "PostgreSQL does not come back")
+            log = self.directory / "log"
+            ready = lambda: log.read_bytes().count(b"ready to accept connections") >= starts
+            self.wait_until(ready, "PostgreSQL does not come back")
 
             def kill():
-                asleep = "select pid from pg_stat_activity where wait_event = 'PgSleep'"
-                self.wait_until(lambda: ask(asleep).isdigit(), "nobody sleeps")
-                os.kill(int(ask(asleep)), signal.SIGKILL)
+                found = []
+
+                def asleep():
+                    sql = "select pid from pg_stat_activity where wait_event = 'PgSleep'"
+                    found[:] = run(*self.client, "-A", "-t", "-c", sql).stdout.split()
+                    return found
+                self.wait_until(asleep, "nobody sleeps")
+                os.kill(int(found[0]), signal.SIGKILL)
             killer = threading.Thread(target=kill)
             killer.start()
             results.append(how(*self.client, "-c", "select pg_sleep(60)"))
