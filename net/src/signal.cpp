@@ -7,6 +7,7 @@
 #include "signal_name.hpp"
 
 #include <coir/net/readiness.hpp>
+#include <coir/net/unique_fd.hpp>
 #include <coir/spin_lock.hpp>
 
 #include <fcntl.h>
@@ -32,7 +33,7 @@ public:
     signal_receiver& operator=(const signal_receiver&) = delete;
     ~signal_receiver();
 
-    int descriptor() const noexcept { return descriptor_; }
+    int descriptor() const noexcept { return descriptor_.get(); }
     std::optional<int> take() noexcept;
 
     // In handlers.
@@ -49,7 +50,7 @@ private:
     bool is_wanted(int signal) const noexcept { return wanted_[static_cast<std::size_t>(signal)]; }
 
     std::array<bool, NSIG> wanted_; ///< does not change: handlers look at it
-    int descriptor_;                ///< counts the signals that nobody has taken; each read takes one from the count
+    unique_fd descriptor_;          ///< counts the signals that nobody has taken; each read takes one from the count
     std::array<std::atomic<unsigned>, NSIG> pending_{};
     std::atomic<signal_receiver*> next_{nullptr};
 };
@@ -148,7 +149,7 @@ int make_event_descriptor() noexcept
 signal_receiver::signal_receiver(std::initializer_list<int> signals)
     : wanted_{choice_of(signals)}, descriptor_{make_event_descriptor()}
 {
-    if (descriptor_ < 0)
+    if (!descriptor_)
         throw std::system_error{errno, std::generic_category(), "coir::net::signal_set"};
     watch_forks();
     enlist(); // before the first of its signals can come
@@ -193,8 +194,6 @@ void signal_receiver::leave() noexcept
     }
     while (handlers_running.load(std::memory_order_seq_cst) != 0) // one may still be looking at this object
         ::syscall(SYS_sched_yield);                               // not sched_yield, which may suspend
-    about_to_close(descriptor_);
-    ::close(descriptor_);
 }
 
 void signal_receiver::receive(int signal) noexcept
@@ -203,7 +202,7 @@ void signal_receiver::receive(int signal) noexcept
         return;
     pending_[static_cast<std::size_t>(signal)].fetch_add(1, std::memory_order_release);
     const std::uint64_t one = 1;
-    ::syscall(SYS_write, descriptor_, &one, sizeof one); // not write, which may suspend the fiber that was interrupted
+    ::syscall(SYS_write, descriptor(), &one, sizeof one); // not write, which may suspend the fiber that was interrupted
 }
 
 std::optional<int> signal_receiver::take() noexcept
@@ -211,7 +210,7 @@ std::optional<int> signal_receiver::take() noexcept
     // Who takes one from the count finds a signal; except that a child, between fork and our handler for it, may have
     // told us of one of its own.
     std::uint64_t one = 0;
-    while (::syscall(SYS_read, descriptor_, &one, sizeof one) == sizeof one)
+    while (::syscall(SYS_read, descriptor(), &one, sizeof one) == sizeof one)
         for (int signal = 1; signal < NSIG; ++signal) {
             auto& count = pending_[static_cast<std::size_t>(signal)];
             auto seen = count.load(std::memory_order_acquire);
@@ -229,7 +228,7 @@ void signal_receiver::start_over_in_child() noexcept
     const int own = make_event_descriptor();
     if (own < 0)
         return;
-    ::dup3(own, descriptor_, O_CLOEXEC);
+    ::dup3(own, descriptor(), O_CLOEXEC);
     ::close(own);
 }
 

@@ -81,6 +81,8 @@ void until_waiting(std::size_t count)
 
 } // namespace
 
+TEST_SUITE_BEGIN("signal");
+
 TEST_CASE("a fiber waits for a signal, and others run meanwhile") {
     coir::run([] {
         signal_set set{SIGUSR1, SIGUSR2};
@@ -358,3 +360,5 @@ TEST_CASE("a stop that no signal caused leaves nothing behind") {
     CHECK_THROWS_AS(stop_on_signal{SIGUSR1}, std::logic_error);
     CHECK(is_handled_by(SIGUSR1, SIG_DFL));
 }
+
+TEST_SUITE_END();
