@@ -565,11 +565,11 @@ class Others(unittest.TestCase):
         """the tutorial's client connects by name, and says what it could not connect to"""
         with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as server:
             threading.Thread(target=server.serve_forever, args=(0.01,)).start()
-            result = run("08_connect", f"localhost:{server.server_port}")
+            result = run("09_connect", f"localhost:{server.server_port}")
             server.shutdown()
         self.assertEqual(result.stdout, "HTTP/1.0 200 OK\n")
         target = servers.refused.rpartition("/")[2]
-        result = run("08_connect", target)
+        result = run("09_connect", target)
         self.assertEqual(result.stdout, f"coir::net::connect: {target} ({target}: Connection refused): "
                          "Connection refused\n")
 
@@ -704,9 +704,9 @@ class Tls(unittest.TestCase):
     def test_tutorial(self):
         """the tutorial's TLS client talks to whom it trusts, and to nobody else"""
         good = self.servers.good
-        result = run("09_tls_client", f"localhost:{good.port}", self.servers.authority)
+        result = run("10_tls_client", f"localhost:{good.port}", self.servers.authority)
         self.assertEqual(result.stdout, "talking TLSv1.3 with CN=localhost\nHTTP/1.0 200 ok\n")
-        result = run("09_tls_client", f"localhost:{self.servers.expired.port}", self.servers.authority)
+        result = run("10_tls_client", f"localhost:{self.servers.expired.port}", self.servers.authority)
         self.assertEqual(result.stdout, "coir::net: TLS handshake: the certificate of 'CN=localhost', issued by "
                          "'CN=Test Root', at depth 0: certificate has expired\n")
 
