@@ -7,6 +7,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
@@ -232,6 +233,7 @@ class Together(Fleet):
                 process = worker(name)
                 while name not in site.who_asked(held):
                     self.assertIsNone(process.poll())
+                    time.sleep(0.01)
                 process.kill()
                 process.communicate()
             pages, _ = self.crawled(end(worker("three")))
@@ -244,6 +246,8 @@ class Together(Fleet):
             site.hold(held)
             processes = [self.shared(site, redis, name) for name in ["one", "two"]]
             site.holding(held)
+            while not {"one", "two"} <= set(redis.command("XINFO", "CONSUMERS", "fleet:queue", "fleet").splitlines()):
+                time.sleep(0.01)  # until both have reached it once: before that they have no patience
             redis.kill()
             site.let_go(held)  # its result cannot be recorded now
             redis.start()
