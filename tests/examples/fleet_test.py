@@ -221,6 +221,28 @@ class Together(Fleet):
             self.assertEqual(site.who_asked(held), ["slow"])
             self.crawled(end(other))
 
+    def test_done_twice(self):
+        """a worker that was thought dead and comes back is told that its page has a result already"""
+        held = "/page/0"
+        with Site() as site, Redis() as redis:
+            site.hold(held)
+            stopped = self.shared(site, redis, "stopped")
+            site.holding(held)
+            stopped.send_signal(signal.SIGSTOP)
+            other = self.shared(site, redis, "other")
+            while "other" not in site.who_asked(held):
+                self.assertIsNone(other.poll())
+                time.sleep(0.01)
+            site.let_go(held)
+            pages, report = self.crawled(end(other))
+            self.check_whole_site(pages, site)
+            self.assertEqual((pages[site.url + held]["worker"], report["done"]), ("other", PAGES))
+            stopped.send_signal(signal.SIGCONT)
+            again, report = self.crawled(end(stopped))
+            self.assertEqual(again, pages)
+            self.assertEqual(report["done"], 0)
+            self.assertGreaterEqual(report["done_twice"], 1)
+
     def test_given_up(self):
         """a page that kills its workers is given up after a while"""
         held = "/page/29"
