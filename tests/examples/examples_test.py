@@ -653,6 +653,72 @@ class Others(unittest.TestCase):
         self.assertEqual(run("cpu_bound", "--work", "much").returncode, 2)
 
 
+class Sockets(unittest.TestCase):
+    """The servers that are written with coir's own sockets, and peers that are not."""
+
+    def start(self, name, *arguments):
+        process = subprocess.Popen([programs / name, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.stderr.close)
+        return process, int(re.fullmatch(r"listening on port (\d+)\n", process.stdout.readline()).group(1))
+
+    def connect(self, port):
+        connection = socket.create_connection(("127.0.0.1", port), timeout=patience)
+        self.addCleanup(connection.close)
+        return connection
+
+    def test_echo(self):
+        """echo_client sends lines, echo_server sends them back, and Ctrl-C lets who talks finish"""
+        server, port = self.start("echo_server")
+        talking = self.connect(port)
+        talking.sendall(b"first")
+        self.assertEqual(talking.recv(5), b"first")
+        result = run("echo_client", f"localhost:{port}", input="one\ntwo\n")
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "one\ntwo\n", ""))
+        server.send_signal(signal.SIGINT)
+        talking.sendall(b"last")
+        self.assertEqual(talking.recv(4), b"last")
+        talking.close()
+        self.assertEqual(server.wait(patience), 0)
+        self.assertEqual(server.stdout.read(), "2 connections\n")
+        result = run("echo_client", f"localhost:{port}")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("Connection refused", result.stderr)
+
+    def test_chat(self):
+        """chat_server lets everybody hear what the others say"""
+        _, port = self.start("chat_server")
+        people = {}
+        for name in ["ann", "bob"]:
+            people[name] = self.connect(port).makefile("rwb", buffering=0)
+            self.assertEqual(people[name].read(11), b"your name? ")
+            people[name].write(name.encode() + b"\n")
+            if name == "bob":
+                self.assertEqual(people["ann"].readline(), b"* bob is here\n")
+        people["ann"].write(b"hello\n")
+        self.assertEqual(people["bob"].readline(), b"ann: hello\n")
+        people["bob"].write(b"hello, ann\n")
+        self.assertEqual(people["ann"].readline(), b"bob: hello, ann\n")
+
+    def test_proxy(self):
+        """tcp_proxy passes curl's requests on to a server, large answers too"""
+        target = servers.good.rpartition("/")[2]
+        _, port = self.start("tcp_proxy", target)
+        for path in ["/100/page", "/3000000/page"]:
+            result = subprocess.run(["curl", "-sS", f"http://127.0.0.1:{port}{path}"], stdout=subprocess.PIPE,
+                                    timeout=patience, check=True)
+            self.assertEqual(result.stdout, body_of(path))
+
+    def test_guide(self):
+        """the guide's program of sockets talks to itself"""
+        result = run("sockets")
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (
+            0, "you said hello\nnothing more within 10 ms\nand that was all\n10 bytes of 28\n", ""))
+
+
 class Tls(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
