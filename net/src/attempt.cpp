@@ -12,6 +12,7 @@ bool may_try_again(wait_status status, error_code& ec)
 {
     switch (status) {
     case wait_status::ready:
+    case wait_status::handled:
     case wait_status::timed_out: return true;
     case wait_status::deadline: throw_interruption(wake_cause::deadline);
     case wait_status::cancelled: throw_interruption(wake_cause::cancelled);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "reactor.hpp"
 
+#include "handler_news.hpp"
+
 #include <coir/asio.hpp>
 #include <coir/outside_fiber.hpp>
 #include <coir/own_descriptors.hpp>
@@ -58,6 +60,7 @@ void start_over_in_children()
 {
     static const int registered = ::pthread_atfork(nullptr, nullptr, [] {
         fd_table::instance().start_over_in_child();
+        handler_news::start_over_in_child();
         if (auto* here = survivor())
             here->start_over_in_child();
     });
@@ -69,11 +72,13 @@ void start_over_in_children()
 reactor::reactor() : epoll_{this_hub_io_context(), make_epoll()}, process_{::getpid()}
 {
     start_over_in_children();
+    listen_for_news();
     wait_for_events();
 }
 
 reactor::~reactor()
 {
+    handler_news::leave();
     // Fibers of other hubs may wait for descriptors that this hub has watched. They wake, try, and register anew.
     fd_table::instance().for_each(0, std::numeric_limits<std::size_t>::max(), [&](int descriptor, fd_entry& entry) {
         wait_queue::guard held{entry.guard};
@@ -128,7 +133,17 @@ void reactor::start_over_in_child() noexcept
     epoll_.close(ignored);
     epoll_.assign(make_epoll(), ignored);
     process_ = ::getpid();
+    listen_for_news();
     wait_for_events();
+}
+
+void reactor::listen_for_news() noexcept
+{
+    const int before = errno;
+    epoll_event news{.events = EPOLLIN | EPOLLET, .data = {.u64 = handler_news::tag}};
+    if (const int descriptor = handler_news::join(); descriptor >= 0)
+        ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, descriptor, &news);
+    errno = before;
 }
 
 bool reactor::belongs_to_this_process() const noexcept
@@ -153,6 +168,10 @@ void reactor::take_events() noexcept
     do {
         count = ::epoll_wait(epoll_.native_handle(), events, std::size(events), 0);
         for (int i = 0; i < count; ++i) {
+            if (events[i].data.u64 == handler_news::tag) {
+                handler_news::deliver();
+                continue;
+            }
             const auto descriptor = static_cast<int>(events[i].data.u64 & 0xffffffff);
             const auto generation = static_cast<std::uint32_t>(events[i].data.u64 >> 32);
             auto happened = events[i].events;

@@ -40,6 +40,7 @@ public:
     void start_over_in_child() noexcept;
 
 private:
+    void listen_for_news() noexcept;
     void wait_for_events();
     void take_events() noexcept;
 

@@ -41,6 +41,7 @@ wait_status status_of(wake_cause cause) noexcept
     case wake_cause::timed_out: return wait_status::timed_out;
     case wake_cause::deadline: return wait_status::deadline;
     case wake_cause::cancelled: return wait_status::cancelled;
+    case wake_cause::handled: return wait_status::handled;
     }
     return wait_status::ready;
 }
@@ -83,7 +84,7 @@ public:
     descriptor_waits(const descriptor_waits&) = delete;
     descriptor_waits& operator=(const descriptor_waits&) = delete;
 
-    wait_status wait(clock::time_point deadline) noexcept
+    wait_status wait(clock::time_point deadline, ends_by_signal signals) noexcept
     {
         const auto enlisted = enlist_all();
         // Another hub may have taken an edge between our caller's EAGAIN and now; ours cannot have.
@@ -91,8 +92,8 @@ public:
                           !(watched_elsewhere_ && ::poll(descriptors_.data(), descriptors_.size(), 0) != 0);
         auto result = enlisted;
         if (stay || !self_.claim()) // if we cannot have the claim, a wake-up is on its way and must be awaited
-            result =
-                status_of(self_.park({.reason = {"heard from", nullptr, first_descriptor()}, .deadline = deadline}));
+            result = status_of(self_.park(
+                {.reason = {"heard from", nullptr, first_descriptor()}, .deadline = deadline, .signals = signals}));
         return leave_all() ? wait_status::closed : result;
     }
 
@@ -176,6 +177,7 @@ void throw_unless_ready(wait_status status, const char* operation)
 {
     switch (status) {
     case wait_status::ready:
+    case wait_status::handled:
     case wait_status::timed_out: return;
     case wait_status::deadline: throw_if_interrupted(wake_cause::deadline); return;
     case wait_status::cancelled: throw_if_interrupted(wake_cause::cancelled); return;
@@ -185,7 +187,8 @@ void throw_unless_ready(wait_status status, const char* operation)
 }
 
 /// `seen`: as in wait_for_arrival.
-wait_status wait_one(int descriptor, short events, clock::time_point deadline, std::uint64_t seen) noexcept
+wait_status wait_one(int descriptor, short events, clock::time_point deadline, std::uint64_t seen,
+                     ends_by_signal signals) noexcept
 {
     auto* here = reactor_here();
     auto* entry = fd_table::instance().find_or_make(descriptor);
@@ -200,13 +203,13 @@ wait_status wait_one(int descriptor, short events, clock::time_point deadline, s
     if (entry->watcher != here && seen == 0) {
         held.unlock();
         pollfd one{.fd = descriptor, .events = events, .revents = 0};
-        return wait_any_ready({&one, 1}, deadline);
+        return wait_any_ready({&one, 1}, deadline, signals);
     }
     const auto closes = entry->closes.load(std::memory_order_relaxed);
     parking self;
     fd_waiter place{self, epoll_events(events)};
-    const auto cause =
-        entry->waiters.wait(held, place, {.reason = {name_of(events), nullptr, descriptor}, .deadline = deadline});
+    const auto cause = entry->waiters.wait(
+        held, place, {.reason = {name_of(events), nullptr, descriptor}, .deadline = deadline, .signals = signals});
     // Somebody may have closed it after this fiber was woken, and before it ran.
     const bool closed = place.closed || entry->closes.load(std::memory_order_acquire) != closes;
     return closed ? wait_status::closed : status_of(cause);
@@ -224,23 +227,23 @@ void wait_for(int descriptor, short events, const char* operation)
 
 } // namespace
 
-wait_status wait_ready(int descriptor, short events, clock::time_point deadline) noexcept
+wait_status wait_ready(int descriptor, short events, clock::time_point deadline, ends_by_signal signals) noexcept
 {
-    return wait_one(descriptor, events, deadline, 0);
+    return wait_one(descriptor, events, deadline, 0, signals);
 }
 
 wait_status wait_for_arrival(int descriptor, std::uint64_t seen) noexcept
 {
-    return wait_one(descriptor, POLLIN, never, seen);
+    return wait_one(descriptor, POLLIN, never, seen, ends_by_signal::never);
 }
 
-wait_status wait_any_ready(std::span<pollfd> descriptors, clock::time_point deadline) noexcept
+wait_status wait_any_ready(std::span<pollfd> descriptors, clock::time_point deadline, ends_by_signal signals) noexcept
 {
     auto* here = reactor_here();
     if (!here)
         return wait_status::unsupported;
     try {
-        return descriptor_waits{descriptors, *here}.wait(deadline);
+        return descriptor_waits{descriptors, *here}.wait(deadline, signals);
     } catch (const std::bad_alloc&) {
         return wait_status::unsupported;
     }

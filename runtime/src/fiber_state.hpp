@@ -110,6 +110,7 @@ public:
     parking* parked = nullptr;             ///< the wait it is in
     const wait_options* waiting = nullptr; ///< of that wait
     clock::time_point waiting_since;
+    std::uint64_t wait_number = 0;                  ///< how many there have been
     wake_cause timer_cause = wake_cause::timed_out; ///< whose deadline the timer stands for
     bool ended = false;
 

@@ -343,7 +343,7 @@ std::string scheduler::describe() const
         } else if (!fiber->waits()) {
             text << ": ready\n";
         } else {
-            const auto& [reason, deadline, interruptible] = *fiber->waiting;
+            const auto& reason = fiber->waiting->reason;
             text << ": waits for ";
             if (reason.descriptor >= 0)
                 text << "descriptor " << reason.descriptor << " to be ";
@@ -352,7 +352,7 @@ std::string scheduler::describe() const
                 text << ' ' << reason.object;
             const auto age = turn_time_ - fiber->waiting_since;
             text << ", " << std::chrono::duration_cast<std::chrono::milliseconds>(age).count() << " ms";
-            if (!interruptible)
+            if (!fiber->waiting->interruptible)
                 text << ", cannot be cancelled";
             text << '\n';
         }

@@ -38,9 +38,11 @@ wake_cause parking::park(const wait_options& options) noexcept
         }
     }
 
-    fiber.parked = this;
     fiber.waiting = &options;
     fiber.waiting_since = hub.turn_time();
+    ++fiber.wait_number;
+    std::atomic_signal_fence(std::memory_order_release); // for a handler that comes now, the wait is whole
+    fiber.parked = this;
     if (deadline != never)
         hub.timers().arm(fiber.timer, deadline);
     hub.suspend();

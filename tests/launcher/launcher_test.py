@@ -269,6 +269,13 @@ class Ordinary(Test):
         """handlers of signals that call patched functions, while main waits and while it does not"""
         self.assertEqual(self.equal(ordinary, "handlers").returncode, 0)
 
+    def test_interruption(self):
+        """handlers end calls that wait with EINTR, or do not, as without coir; and may wait themselves"""
+        for switches in [[], ["--threads=fibers"]]:
+            result = self.equal(build / "tests/launcher/signals", switches=switches)
+            self.assertEqual(result.returncode, 0)
+            self.assertIn(b"handlers waited", result.stdout)
+
     def test_close_all(self):
         """a program that closes every descriptor it does not know goes on"""
         self.assertEqual(self.equal(ordinary, "close_all").stdout.splitlines()[-2], b"the next is 3")
@@ -739,6 +746,44 @@ async def main():
 asyncio.run(main())
 """
         self.assertIn(b"QUESTION 19", self.equal_script(script.replace("\\\\", "\\")))
+
+    def test_interrupted(self):
+        """python3 under coir run is interrupted by Ctrl-C in whatever it waits, and ended where it does not mind"""
+        script = """
+import os, select, signal, socket, subprocess, sys, threading, time
+ours, theirs = os.pipe()
+a, b = socket.socketpair()
+listener = socket.create_server(("127.0.0.1", 0))
+child = subprocess.Popen(["sleep", "3600"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+waits = {
+    "read": lambda: os.read(ours, 1), "recv": lambda: a.recv(1), "accept": listener.accept,
+    "sleep": lambda: time.sleep(3600), "poll": lambda: select.poll().poll(), "select": lambda: select.select([a], [], []),
+    "wait": child.wait, "lock": lambda: [threading.Lock().acquire(), threading.Event().wait(3600)], "pause": signal.pause,
+    "join": lambda: sleeper.join(),
+}
+sleeper = threading.Thread(target=time.sleep, args=(3600,), daemon=True)
+sleeper.start()
+for name, wait in waits.items():
+    sender = subprocess.Popen(["sh", "-c", f"read line; sleep 0.02; kill -INT {os.getpid()}"], stdin=subprocess.PIPE)
+    try:
+        sender.stdin.close()
+        wait()
+        print(name, "went on")
+    except KeyboardInterrupt:
+        print(name, "interrupted")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sender.wait()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+child.kill()
+child.wait()
+sys.stdout.flush()
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+subprocess.Popen(["sh", "-c", f"sleep 0.02; kill -INT {os.getpid()}"])
+a.recv(1)
+"""
+        for switches in [[], ["--threads=fibers"]]:
+            result = self.equal(python, "-c", script, switches=switches)
+            self.assertEqual((result.returncode, result.stdout.count(b"interrupted")), (-signal.SIGINT, 10))
 
     def test_threading(self):
         """python3's threading under coir run --threads=fibers: what it has to wait with, and a pool"""

@@ -43,7 +43,9 @@ bool blocked_call::wait() noexcept
     if (!begun_ && !begin())
         return false;
     const short events = way_ == direction::read ? POLLIN : POLLOUT;
-    auto status = net::wait_ready(descriptor_, events, deadline_);
+    // What has a time-out is never restarted (signal(7)).
+    const auto signals = deadline_ == never ? ends_by_signal::unless_restarted : ends_by_signal::always;
+    auto status = net::wait_ready(descriptor_, events, deadline_, signals);
     if (status == net::wait_status::unsupported)
         status = wait_on_helper(descriptor_, events, deadline_);
     errno = error_of(status, EAGAIN);
@@ -59,8 +61,18 @@ int error_of(net::wait_status status, int on_time_out) noexcept
     case net::wait_status::deadline: return ETIMEDOUT;
     case net::wait_status::cancelled: return ECANCELED;
     case net::wait_status::closed: return EBADF;
+    case net::wait_status::handled: return EINTR;
     }
     return 0;
+}
+
+int errno_of(wake_cause cause) noexcept
+{
+    switch (cause) {
+    case wake_cause::cancelled: return ECANCELED;
+    case wake_cause::handled: return EINTR;
+    default: return ETIMEDOUT;
+    }
 }
 
 net::wait_status wait_on_helper(int descriptor, short events, clock::time_point deadline) noexcept

@@ -53,6 +53,9 @@ clock::time_point socket_deadline(int descriptor, direction way) noexcept;
 /// errno for a wait that was not for nothing: 0 if it is worth another try.
 int error_of(net::wait_status status, int on_time_out) noexcept;
 
+/// errno for a wait that something has cut off.
+int errno_of(wake_cause cause) noexcept;
+
 /// Waits for a descriptor that the reactor cannot wait for, on a helper thread: epoll has no room, or there is no epoll
 /// here.
 net::wait_status wait_on_helper(int descriptor, short events, clock::time_point deadline) noexcept;

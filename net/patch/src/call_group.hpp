@@ -21,7 +21,7 @@ inline constexpr call_group call_groups[] = {
     {"dns", " hosts res resolve "},
     {"nss", " entries "},
     {"process", " fork process "},
-    {"signal", " signal "},
+    {"signal", " handler signal "},
     {"filelock", " file_lock "},
     {"disk", " sync "},
     {"ipc", " queue "},

@@ -33,10 +33,12 @@ template <class Try> int lock_in_fiber(int fd, Try&& try_once) noexcept
             errno = before;
         if (result != -1 || !taken(errno))
             return result;
-        const auto cause = park_until({.reason = {"file lock", nullptr, fd}, .deadline = deadline_after(pause)});
+        const auto cause = park_until({.reason = {"file lock", nullptr, fd},
+                                       .deadline = deadline_after(pause),
+                                       .signals = ends_by_signal::unless_restarted});
         if (cause == wake_cause::timed_out || cause == wake_cause::notified)
             continue;
-        errno = cause == wake_cause::cancelled ? ECANCELED : ETIMEDOUT;
+        errno = errno_of(cause);
         return -1;
     }
 }

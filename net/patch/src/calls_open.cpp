@@ -26,9 +26,10 @@ public:
     bool wait() noexcept
     {
         pause_ = std::min(2 * pause_, std::chrono::microseconds{10'000});
-        const auto cause =
-            park_until({.reason = {"the other end of a named pipe"}, .deadline = deadline_after(pause_)});
-        errno = cause == wake_cause::cancelled ? ECANCELED : ETIMEDOUT;
+        const auto cause = park_until({.reason = {"the other end of a named pipe"},
+                                       .deadline = deadline_after(pause_),
+                                       .signals = ends_by_signal::unless_restarted});
+        errno = errno_of(cause);
         return cause == wake_cause::timed_out;
     }
 

@@ -83,7 +83,7 @@ int poll_in_fiber(pollfd* items, nfds_t count, clock::time_point deadline, const
     }
     bool closed = false;
     const auto wait = [&](clock::time_point until) {
-        const auto status = net::wait_any_ready(all, until);
+        const auto status = net::wait_any_ready(all, until, ends_by_signal::always);
         closed = status == net::wait_status::closed;
         if (closed && signals)
             std::copy_n(all.begin(), count, items);
@@ -194,7 +194,8 @@ int select_in_fiber(int count, fd_set* to_read, fd_set* to_write, fd_set* except
     if (signals)
         items.push_back(signals.item());
     return ask_and_wait(
-        deadline, ask, [&](clock::time_point until) { return net::wait_any_ready(items, until); },
+        deadline, ask,
+        [&](clock::time_point until) { return net::wait_any_ready(items, until, ends_by_signal::always); },
         [&] {
             const int left = milliseconds_until(deadline);
             timeval time{.tv_sec = left / 1000, .tv_usec = left % 1000 * 1000};
@@ -227,9 +228,9 @@ int epoll_in_fiber(int fd, epoll_event* events, int count, clock::time_point dea
     const signal_watch signals = mask ? signal_watch{let_in_by(*mask)} : signal_watch{};
     const auto wait = [&](clock::time_point until) {
         if (!signals)
-            return net::wait_ready(fd, POLLIN, until);
+            return net::wait_ready(fd, POLLIN, until, ends_by_signal::always);
         pollfd both[]{{.fd = fd, .events = POLLIN, .revents = 0}, signals.item()};
-        return net::wait_any_ready(both, until);
+        return net::wait_any_ready(both, until, ends_by_signal::always);
     };
     return ask_and_wait(deadline, ask, wait,
                         [&] { return libc.epoll_pwait(fd, events, count, milliseconds_until(deadline), mask); });

@@ -36,7 +36,7 @@ auto on_queue(mqd_t queue, direction way, const timespec* time, Call&& call) noe
     const auto deadline = lock_deadline(CLOCK_REALTIME, time);
     const short events = way == direction::read ? POLLIN : POLLOUT;
     do {
-        auto status = net::wait_ready(queue, events, deadline);
+        auto status = net::wait_ready(queue, events, deadline, ends_by_signal::unless_restarted);
         if (status == net::wait_status::unsupported)
             status = wait_on_helper(queue, events, deadline);
         errno = error_of(status, ETIMEDOUT);

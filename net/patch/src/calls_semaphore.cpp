@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // POSIX semaphores: the genuine sem_trywait, and while that says EAGAIN the fiber is parked on the semaphore's address.
 // Unlike locks they can be cancelled: sem_wait can fail, and POSIX makes it a cancellation point.
+#include "blocking.hpp"
 #include "interpose.hpp"
 #include "libc.hpp"
 #include "lock_deadline.hpp"
@@ -40,13 +41,15 @@ int wait_in_fiber(sem_t* semaphore, clock::time_point deadline) noexcept
     take();
     while (!taken) {
         const auto look = is_shared(semaphore) ? std::min(deadline, clock::now() + look_again) : deadline;
-        const auto cause = parking_lot::park(semaphore, {.reason = {"semaphore", semaphore}, .deadline = look},
-                                             [&] { return !take(); });
+        const auto cause = parking_lot::park(
+            semaphore,
+            {.reason = {"semaphore", semaphore}, .deadline = look, .signals = ends_by_signal::unless_restarted},
+            [&] { return !take(); });
         if (taken)
             break;
         // A post has woken somebody else, and is his.
-        if (cause == wake_cause::cancelled || cause == wake_cause::deadline)
-            return fail(cause == wake_cause::cancelled ? ECANCELED : ETIMEDOUT);
+        if (cause == wake_cause::cancelled || cause == wake_cause::deadline || cause == wake_cause::handled)
+            return fail(errno_of(cause));
         if (!take() && deadline != never && clock::now() >= deadline)
             return fail(ETIMEDOUT);
     }

@@ -17,16 +17,19 @@ namespace {
 constexpr timespec no_time{};
 
 /// Suspends until one of the watched signals is pending. False: errno says why not.
-bool wait_for_signal(const signal_watch& watch, clock::time_point deadline) noexcept
+bool wait_for_signal(const signal_watch& watch, clock::time_point deadline,
+                     ends_by_signal signals = ends_by_signal::never) noexcept
 {
-    auto status = net::wait_ready(watch.descriptor(), POLLIN, deadline);
+    auto status = net::wait_ready(watch.descriptor(), POLLIN, deadline, signals);
     if (status == net::wait_status::unsupported)
         status = wait_on_helper(watch.descriptor(), POLLIN, deadline);
     errno = error_of(status, EAGAIN);
     return status == net::wait_status::ready;
 }
 
-int take_signal(const sigset_t* set, siginfo_t* info, clock::time_point deadline) noexcept
+/// `signals`: whether handlers of others end it.
+int take_signal(const sigset_t* set, siginfo_t* info, clock::time_point deadline,
+                ends_by_signal signals = ends_by_signal::always) noexcept
 {
     const int before = errno;
     int signal = libc.sigtimedwait(set, info, &no_time);
@@ -35,7 +38,7 @@ int take_signal(const sigset_t* set, siginfo_t* info, clock::time_point deadline
     const signal_watch watch{*set};
     if (!watch && deadline == never)
         return libc.sigwaitinfo(set, info); // no descriptor left: block, rather than fail
-    while (signal == -1 && would_block(errno) && wait_for_signal(watch, deadline))
+    while (signal == -1 && would_block(errno) && wait_for_signal(watch, deadline, signals))
         signal = libc.sigtimedwait(set, info, &no_time);
     if (signal != -1)
         errno = before;
@@ -55,7 +58,7 @@ public:
         for (int signal = 1; signal < NSIG; ++signal)
             if (::sigismember(&signals_, signal) == 1)
                 ++held_back[static_cast<std::size_t>(signal)];
-        ::pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+        libc.pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
     }
     hold_back(const hold_back&) = delete;
     hold_back& operator=(const hold_back&) = delete;
@@ -67,7 +70,7 @@ public:
             if (::sigismember(&signals_, signal) == 1 && --held_back[static_cast<std::size_t>(signal)] == 0)
                 ::sigaddset(&free, signal);
         const int before = errno;
-        ::pthread_sigmask(SIG_UNBLOCK, &free, nullptr);
+        libc.pthread_sigmask(SIG_UNBLOCK, &free, nullptr);
         errno = before;
     }
 
@@ -79,7 +82,7 @@ private:
 sigset_t programs_mask() noexcept
 {
     sigset_t mask;
-    ::pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+    libc.pthread_sigmask(SIG_SETMASK, nullptr, &mask);
     for (int signal = 1; signal < NSIG; ++signal)
         if (held_back[static_cast<std::size_t>(signal)] > 0)
             ::sigdelset(&mask, signal);
@@ -89,7 +92,8 @@ sigset_t programs_mask() noexcept
 bool has_handler(int signal) noexcept
 {
     struct sigaction action;
-    return ::sigaction(signal, nullptr, &action) == 0 && action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN;
+    return libc.sigaction(signal, nullptr, &action) == 0 && action.sa_handler != SIG_DFL &&
+           action.sa_handler != SIG_IGN;
 }
 
 /// Has what is pending delivered under `mask`. True if a handler has run: errno is EINTR.
@@ -146,7 +150,7 @@ COIR_INTERPOSE int sigwait(const sigset_t* set, int* signal)
     if (outside())
         return libc.sigwait(set, signal);
     const int before = errno;
-    const int taken = take_signal(set, nullptr, never);
+    const int taken = take_signal(set, nullptr, never, ends_by_signal::never); // POSIX knows no EINTR of sigwait
     const int error = errno;
     errno = before;
     if (taken == -1)

@@ -56,9 +56,10 @@ int connect_when_there_is_room(int fd, int flags, const sockaddr* address, sockl
     const auto deadline = socket_deadline(fd, direction::write);
     for (auto pause = std::chrono::microseconds{100};; pause = std::min(2 * pause, std::chrono::microseconds{10'000})) {
         const auto look = std::min(deadline, clock::now() + pause);
-        auto status = net::wait_ready(fd, 0, look); // for nothing but a close, a cancellation, and the time
-        while (status == net::wait_status::ready)   // once, on account of its hang-up: it has no peer yet
-            status = net::wait_ready(fd, 0, look);
+        const auto signals = deadline == never ? ends_by_signal::unless_restarted : ends_by_signal::always;
+        auto status = net::wait_ready(fd, 0, look, signals); // for nothing but a close, a cancellation, and the time
+        while (status == net::wait_status::ready)            // once, on account of its hang-up: it has no peer yet
+            status = net::wait_ready(fd, 0, look, signals);
         if (status == net::wait_status::unsupported)
             return on_helper([&] { return libc.connect(fd, address, size); });
         if (status != net::wait_status::timed_out) {

@@ -111,7 +111,7 @@ bool wait_for_both(int from, int to) noexcept
         return blocked_call{to, direction::write, may_block::yes}.wait();
     // Somebody else has been faster, and has left something again.
     const auto cause = park_until({.reason = {"splice"}, .deadline = deadline_after(std::chrono::milliseconds{1})});
-    errno = cause == wake_cause::cancelled ? ECANCELED : ETIMEDOUT;
+    errno = errno_of(cause);
     return cause == wake_cause::timed_out;
 }
 

@@ -25,7 +25,8 @@ clock::duration duration_of(const timespec& time) noexcept
 /// 0, or the errno of the wait that was cut short.
 int sleep_until(clock::time_point deadline) noexcept
 {
-    switch (park_until({.reason = {"sleep"}, .deadline = deadline})) {
+    switch (park_until({.reason = {"sleep"}, .deadline = deadline, .signals = ends_by_signal::always})) {
+    case wake_cause::handled: return EINTR;
     case wake_cause::cancelled: return ECANCELED;
     case wake_cause::deadline: return ETIMEDOUT;
     default: return 0;

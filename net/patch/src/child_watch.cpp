@@ -104,8 +104,8 @@ std::shared_ptr<helper_wait> find_or_start(const child_choice& choice)
 
 bool notified_in_time(wake_cause cause) noexcept
 {
-    if (cause == wake_cause::cancelled || cause == wake_cause::deadline) {
-        errno = cause == wake_cause::cancelled ? ECANCELED : ETIMEDOUT;
+    if (cause == wake_cause::cancelled || cause == wake_cause::deadline || cause == wake_cause::handled) {
+        errno = errno_of(cause);
         return false;
     }
     return true;
@@ -145,7 +145,7 @@ bool child_watch::wait() noexcept
 
 bool child_watch::wait_for_pidfd() noexcept
 {
-    auto status = net::wait_ready(pidfd_, POLLIN, never);
+    auto status = net::wait_ready(pidfd_, POLLIN, never, ends_by_signal::unless_restarted);
     if (status == net::wait_status::unsupported)
         status = wait_on_helper(pidfd_, POLLIN, never);
     errno = error_of(status, 0);
@@ -165,9 +165,11 @@ bool child_watch::wait_for_helper() noexcept
         helper = nullptr; // no memory, or no thread
     }
     if (!helper)
-        return notified_in_time(park_until({.reason = {"child"}, .deadline = deadline_after(pause)}));
+        return notified_in_time(park_until(
+            {.reason = {"child"}, .deadline = deadline_after(pause), .signals = ends_by_signal::unless_restarted}));
     const outside_work counted;
-    return notified_in_time(parking_lot::park(helper.get(), {.reason = {"child"}},
+    return notified_in_time(parking_lot::park(helper.get(),
+                                              {.reason = {"child"}, .signals = ends_by_signal::unless_restarted},
                                               [&] { return !helper->done.load(std::memory_order_seq_cst); }));
 }
 

@@ -3,6 +3,7 @@
 // Look-ups of libc's databases - hosts, services, accounts - on a helper thread. Each has a form with `_r`, which is
 // given room for what the entry's pointers lead to, and one whose result is static. The helper works in room of its
 // own, at the same distance from an aligned address, so that things fall into place alike; then all is moved over.
+#include "blocking.hpp"
 #include "libc.hpp"
 #include "on_helper.hpp"
 
@@ -33,12 +34,6 @@ private:
     bool present_;
     std::string text_;
 };
-
-/// What a look-up that was cut off fails with.
-inline int errno_of(wake_cause cause) noexcept
-{
-    return cause == wake_cause::deadline ? ETIMEDOUT : ECANCELED;
-}
 
 // Where an entry's pointers are: `one` is called with strings, `list` with arrays of pointers that end in null.
 

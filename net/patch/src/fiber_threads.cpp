@@ -7,6 +7,7 @@
 // pthread_getspecific, pthread_setspecific, the cleanup handlers, thrd_current and thrd_exit.
 #include "interpose.hpp"
 #include "lock_deadline.hpp"
+#include "signal_handlers.hpp"
 #include "thread_shell.hpp"
 
 #include <sys/syscall.h>
@@ -218,7 +219,10 @@ COIR_INTERPOSE int pthread_kill(pthread_t thread, int signal) noexcept
     static const auto genuine = next<decltype(::pthread_kill)>("pthread_kill");
     const auto send = [&] { return genuine(thread, signal); };
     thread_shell::reference known{thread};
-    return known ? known->as_kernel_thread(send) : send();
+    if (!known)
+        return send();
+    const signal_for target{known->waits()};
+    return known->as_kernel_thread(send);
 }
 
 COIR_INTERPOSE int pthread_sigqueue(pthread_t thread, int signal, sigval value) noexcept
@@ -226,7 +230,10 @@ COIR_INTERPOSE int pthread_sigqueue(pthread_t thread, int signal, sigval value) 
     static const auto genuine = next<decltype(::pthread_sigqueue)>("pthread_sigqueue");
     const auto send = [&] { return genuine(thread, signal, value); };
     thread_shell::reference known{thread};
-    return known ? known->as_kernel_thread(send) : send();
+    if (!known)
+        return send();
+    const signal_for target{known->waits()};
+    return known->as_kernel_thread(send);
 }
 
 /// A thread's mask is kept, and given to the threads that it starts. What is blocked in the end is what main blocks: a

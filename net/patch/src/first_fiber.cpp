@@ -12,6 +12,7 @@
 // returns to libc as ever, which calls exit; the hub is never taken down, as threads are not.
 #include "call_group.hpp"
 #include "launch_settings.hpp"
+#include "signal_handlers.hpp"
 #include "thread_shell.hpp"
 
 #include <coir/net/readiness.hpp>
@@ -175,6 +176,7 @@ int start_as_fiber(int count, char** arguments, char** environment)
     } catch (const std::exception& failure) {
         give_up(failure.what());
     }
+    heed_signals();
     if (threads_are_fibers)
         if (const char* why_not = thread_shell::prepare()) {
             std::fprintf(stderr, "coir run: --threads=fibers: %s\n", why_not);

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <csetjmp>
 #include <csignal>
 #include <cstdarg>
 #include <cstdio>
@@ -179,6 +180,15 @@ struct libc_functions {
     libc_function<int(const sigset_t*, int*)> sigwait{"sigwait"};
     libc_function<int(const sigset_t*)> sigsuspend{"sigsuspend"};
     libc_function<int()> pause{"pause"};
+    libc_function<int(int, const sigset_t*, sigset_t*)> pthread_sigmask{"pthread_sigmask"};
+    libc_function<int(int, const struct sigaction*, struct sigaction*)> sigaction{"sigaction"};
+    libc_function<sighandler_t(int, sighandler_t)> signal{"signal"};
+    libc_function<sighandler_t(int, sighandler_t)> sysv_signal{"sysv_signal"};
+    libc_function<sighandler_t(int, sighandler_t)> sigset{"sigset"};
+    libc_function<int(int, int)> siginterrupt{"siginterrupt"};
+    libc_function<void(__jmp_buf_tag*, int)> longjmp{"longjmp"};
+    libc_function<void(__jmp_buf_tag*, int)> siglongjmp{"siglongjmp"};
+    libc_function<void(__jmp_buf_tag*, int)> longjmp_chk{"__longjmp_chk"};
 
     // names
     libc_function<int(const char*, const char*, const addrinfo*, addrinfo**)> getaddrinfo{"getaddrinfo"};

@@ -35,6 +35,8 @@ std::size_t unpark(const void* address, std::size_t most, std::uint32_t bits) no
 {
     if (!anyone())
         return 0;
+    if (in_handler() && unpark_later(address)) [[unlikely]]
+        return 0;
     auto& there = bucket_of(address);
     if (there.waiters.load(std::memory_order_relaxed) == 0)
         return 0;
@@ -46,6 +48,14 @@ std::size_t unpark(const void* address, std::size_t most, std::uint32_t bits) no
             return candidate.address == address && (candidate.bits & bits);
         },
         most);
+}
+
+void unpark_all() noexcept
+{
+    for (auto& each : buckets) {
+        wait_queue::guard held{each.guard};
+        each.queue.notify_all(held);
+    }
 }
 
 } // namespace coir::parking_lot

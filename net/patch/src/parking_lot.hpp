@@ -6,6 +6,8 @@
 // No wake-up is lost, because waiter and waker each write before they read what the other writes (Dekker):
 //
 //     waiter: bucket.waiters + 1, then is it still taken?      waker: give it back, then bucket.waiters != 0?
+#include "signal_handlers.hpp"
+
 #include <coir/wait_queue.hpp>
 
 #include <atomic>
@@ -66,6 +68,7 @@ template <class MustWait, class BeforeSleep>
 wake_cause park(const void* address, const wait_options& options, MustWait&& must_wait, BeforeSleep&& before_sleep,
                 std::uint32_t bits = ~0U) noexcept
 {
+    listen_to_handlers();
     auto& here = bucket_of(address);
     const registration counted{here};
     wait_queue::guard held{here.guard};
@@ -92,6 +95,10 @@ wake_cause park(const void* address, const wait_options& options, MustWait&& mus
 }
 
 /// Wakes up to `most` who wait on `address` for one of `bits`. Returns how many. Any thread; never suspends.
+/// In a handler of a signal, somebody else will do it, and it returns 0.
 std::size_t unpark(const void* address, std::size_t most, std::uint32_t bits = ~0U) noexcept;
+
+/// Wakes everybody. They look again at what they wait for.
+void unpark_all() noexcept;
 
 } // namespace coir::parking_lot

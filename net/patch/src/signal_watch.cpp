@@ -35,7 +35,7 @@ signal_watch::~signal_watch()
 sigset_t let_in_by(const sigset_t& mask) noexcept
 {
     sigset_t blocked;
-    ::pthread_sigmask(SIG_SETMASK, nullptr, &blocked);
+    libc.pthread_sigmask(SIG_SETMASK, nullptr, &blocked);
     sigset_t result;
     ::sigemptyset(&result);
     for (int signal = 1; signal < NSIG; ++signal)

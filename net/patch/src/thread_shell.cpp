@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "thread_shell.hpp"
 
+#include "signal_handlers.hpp"
+
 #include <coir/thread_pointer.hpp>
 
 #include <linux/futex.h>
@@ -127,8 +129,10 @@ const char* thread_shell::prepare() noexcept
         living = 1;
         hub_id = ::gettid();
         ++process;
-        if (own_shell)
+        if (own_shell) {
             own_shell->process_ = process;
+            heed_signals(); // there is no main any more
+        }
     });
     return nullptr;
 }
@@ -208,9 +212,11 @@ void thread_shell::leave_kernel_thread() noexcept
 void thread_shell::inhabit() noexcept
 {
     in_fiber_ = true;
+    waits_ = signal_wait::of_this_fiber();
     set_mask(SIG_SETMASK, nullptr, &thread_.uc_sigmask); // of the hub's thread, as it is now
     this_fiber::set_thread_pointer(thread_pointer_);
     ::swapcontext(&fiber_, &thread_);
+    waits_ = {};
     this_fiber::set_thread_pointer(nullptr);
     on_kernel_thread();
 }

@@ -14,6 +14,7 @@
 // under which a fiber's thread has one that no kernel thread has (so that nothing is sent to it). Where that is kept
 // libc tells debuggers (nptl_db), and us.
 #include <coir/fiber.hpp>
+#include <coir/signal_wait.hpp>
 #include <coir/wait_queue.hpp>
 
 #include <ucontext.h>
@@ -69,6 +70,8 @@ public:
     sigset_t mask{};
     char name[16] = {};
 
+    const signal_wait& waits() const noexcept { return waits_; }
+
     /// Of the kernel thread that runs the fibers.
     static int hub_kernel_id() noexcept;
 
@@ -94,6 +97,7 @@ private:
     ucontext_t fiber_{};                ///< on the stack that the fiber began on
     std::atomic<int> kernel_thread_{1}; ///< 0 when the kernel thread has gone
     bool in_fiber_ = false;
+    signal_wait waits_;
     int process_ = 0; ///< in the child of a fork, the others do not exist
     int rounds_ = 0;
 

@@ -33,6 +33,15 @@ enum class wake_cause : std::uint8_t {
     timed_out, ///< the deadline given for this wait passed
     deadline,  ///< a surrounding `timeout` ran out
     cancelled, ///< the fiber was cancelled
+    handled,   ///< the handler of a signal has run, and this wait is one that such ends
+};
+
+/// Whether a handler of a signal ends a wait, as it ends system calls (signal(7)). Only waits of fibers that stand for
+/// a thread of the program: see signal_wait.hpp.
+enum class ends_by_signal : std::uint8_t {
+    never,
+    unless_restarted, ///< not if the handler was installed with SA_RESTART
+    always,
 };
 
 /// What a wait is for, as the fiber list and the deadlock report show it.
@@ -46,6 +55,7 @@ struct wait_options {
     wait_reason reason{};
     clock::time_point deadline = never;
     bool interruptible = true; ///< whether cancellation and surrounding timeouts end this wait
+    ends_by_signal signals = ends_by_signal::never;
 };
 
 /// One suspended wait of the calling fiber, or of the calling thread where there is no fiber.
