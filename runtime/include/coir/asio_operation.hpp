@@ -186,6 +186,7 @@ template <class Handler, class... Args> Handler& asio_operation::install(Args&&.
 {
     using stored = installed_handler<Handler>;
     uninstall();
+    // NOLINTNEXTLINE(misc-redundant-expression): not for every Handler
     constexpr bool fits = sizeof(stored) <= sizeof cancel_memory_ && alignof(stored) <= alignof(std::max_align_t);
     stored* made = nullptr;
     if constexpr (fits)
