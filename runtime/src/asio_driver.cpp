@@ -72,7 +72,7 @@ struct asio_driver::waker {
 };
 
 asio_driver::asio_driver()
-    : own_{std::in_place, 1}, // one thread runs it; others only post
+    : own_{std::make_unique<boost::asio::io_context>(1)}, // one thread runs it; others only post
       context_{*own_},
       timer_{context_, make_timer()},
       state_{std::make_shared<shared_state>()}

@@ -11,7 +11,6 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 
 #include <memory>
-#include <optional>
 
 namespace coir {
 
@@ -35,7 +34,7 @@ private:
     struct waker;
     void arm(clock::time_point deadline);
 
-    std::optional<boost::asio::io_context> own_;
+    std::unique_ptr<boost::asio::io_context> own_; ///< none if it was lent
     boost::asio::io_context& context_;
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{context_.get_executor()};
     boost::asio::posix::stream_descriptor timer_;
