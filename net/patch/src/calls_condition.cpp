@@ -81,7 +81,9 @@ COIR_INTERPOSE int pthread_cond_timedwait(pthread_cond_t* condition, pthread_mut
 COIR_INTERPOSE int pthread_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t which,
                                           const timespec* time)
 {
-    if (genuine(*condition) || (which != CLOCK_REALTIME && which != CLOCK_MONOTONIC))
+    if (which != CLOCK_REALTIME && which != CLOCK_MONOTONIC)
+        return EINVAL; // as glibc, which takes no other clock here either
+    if (genuine(*condition))
         return genuine_wait([&] { return libc.pthread_cond_clockwait(condition, mutex, which, time); });
     return timed_wait(condition, mutex, which, time);
 }
