@@ -3,6 +3,7 @@
 #include "blocking.hpp"
 #include "interpose.hpp"
 #include "libc.hpp"
+#include "signal_handlers.hpp"
 #include "signal_watch.hpp"
 #include "valid_time.hpp"
 
@@ -110,7 +111,9 @@ int suspend_until_handled(const sigset_t& mask) noexcept
     auto awaited = let_in_by(mask);
     sigset_t to_hold;
     ::sigemptyset(&to_hold);
-    for (int signal = 1; signal < NSIG; ++signal)
+    // Where a handler ends the wait by itself, nothing is held back: another thread would get it.
+    const bool heeded = signals_are_heeded();
+    for (int signal = 1; !heeded && signal < NSIG; ++signal)
         if (::sigismember(&mask, signal) == 0 && ::sigismember(&own, signal) == 0 && is_deferrable(signal) &&
             has_handler(signal)) {
             ::sigaddset(&awaited, signal);
@@ -119,12 +122,11 @@ int suspend_until_handled(const sigset_t& mask) noexcept
     const hold_back held{to_hold};
     const signal_watch watch{awaited};
     for (;;) {
-        if (!watch) { // nothing can come but what ends the process, or the end of the wait itself
-            const auto cause = park_until({.reason = {"a signal"}});
-            errno = cause == wake_cause::deadline ? ETIMEDOUT : ECANCELED;
+        if (!watch) { // nothing can come but a handler, what ends the process, or the end of the wait itself
+            errno = errno_of(park_until({.reason = {"a signal"}, .signals = ends_by_signal::always}));
             return -1;
         }
-        if (!wait_for_signal(watch, never) || deliver(mask))
+        if (!wait_for_signal(watch, never, ends_by_signal::always) || deliver(mask))
             return -1;
     }
 }

@@ -116,6 +116,11 @@ void heed_signals() noexcept
     heeding = signal_wait::of_this_fiber();
 }
 
+bool signals_are_heeded() noexcept
+{
+    return !(heeding == signal_wait{});
+}
+
 signal_for::signal_for(const signal_wait& whom) noexcept : before_{std::exchange(meant, &whom)} {}
 
 signal_for::~signal_for()

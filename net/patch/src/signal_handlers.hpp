@@ -53,6 +53,9 @@ bool unpark_later(const void* address) noexcept;
 /// The calling fiber stands for the program's thread: a handler that has run ends its waits, as signal(7) says.
 [[gnu::visibility("default")]] void heed_signals() noexcept;
 
+/// Whether any fiber does, in this process: `coir run`.
+bool signals_are_heeded() noexcept;
+
 /// While one lives, what this thread sends to itself by a system call is for another fiber, not for the one that heeds
 /// signals.
 class [[gnu::visibility("default")]] signal_for {

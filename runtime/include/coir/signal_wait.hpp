@@ -18,6 +18,7 @@ public:
     /// Ends that wait, if the fiber is still in it, as `handled`. On the hub's thread, and not in a handler.
     void end(std::uint64_t wait) const noexcept;
 
+    friend bool operator==(const signal_wait&, const signal_wait&) = default;
     /// The caller is on the fiber's hub's thread.
     bool is_here() const noexcept;
 
