@@ -210,7 +210,7 @@ void server_process::kill()
 
 namespace {
 
-/// Whether all threads of all processes of a group are stopped.
+/// Whether all threads of all processes of a group are stopped, or have ended and wait for a parent that is.
 bool is_stopped(pid_t group)
 {
     std::error_code gone;
@@ -220,7 +220,9 @@ bool is_stopped(pid_t group)
         for (const auto& thread : fs::directory_iterator{process.path() / "task", gone}) {
             const auto stat = read_file(thread.path() / "stat");
             const auto name_end = stat.rfind(')');
-            if (name_end != std::string::npos && stat.substr(name_end, 3) != ") T")
+            if (name_end == std::string::npos)
+                continue;
+            if (const auto state = stat.substr(name_end, 3); state != ") T" && state != ") Z" && state != ") X")
                 return false;
         }
     }
