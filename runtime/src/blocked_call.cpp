@@ -150,6 +150,46 @@ bool follows_a_call(std::uintptr_t address) noexcept
 #endif
 }
 
+/// The function that was called by the call before this address, where that goes through a procedure linkage table or a
+/// pointer beside it; otherwise 0.
+std::uintptr_t function_called_before(std::uintptr_t address) noexcept
+{
+    std::uintptr_t function = 0;
+#if defined(__x86_64__)
+    struct [[gnu::packed]] instruction {
+        std::array<unsigned char, 2> code;
+        std::int32_t offset;
+    };
+    const auto read = [](std::uintptr_t from, auto& into) {
+        return peek(reinterpret_cast<const void*>(from), &into, sizeof into) == sizeof into;
+    };
+    const auto target = [](std::uintptr_t end, std::int32_t offset) {
+        return end + static_cast<std::uintptr_t>(static_cast<std::intptr_t>(offset));
+    };
+    instruction call{};
+    if (!read(address - sizeof call, call))
+        return 0;
+    std::uintptr_t pointer = 0;
+    if (call.code[0] == 0xff && call.code[1] == 0x15) { // call *OFFSET(%rip)
+        pointer = target(address, call.offset);
+    } else if (call.code[1] == 0xe8) { // call STUB, and there: endbr64, bnd, both optional; jmp *OFFSET(%rip)
+        constexpr std::array<unsigned char, 4> endbr64{0xf3, 0x0f, 0x1e, 0xfa};
+        auto stub = target(address, call.offset);
+        if (std::array<unsigned char, 4> first{}; read(stub, first) && first == endbr64)
+            stub += first.size();
+        if (unsigned char first = 0; read(stub, first) && first == 0xf2)
+            ++stub;
+        if (instruction jump{}; read(stub, jump) && jump.code[0] == 0xff && jump.code[1] == 0x25)
+            pointer = target(stub + sizeof jump, jump.offset);
+    }
+    if (pointer == 0 || !read(pointer, function))
+        return 0;
+#else
+    static_cast<void>(address);
+#endif
+    return function;
+}
+
 /// Object and function, as far as they are known.
 Dl_info look_up(std::uintptr_t address) noexcept
 {
@@ -277,9 +317,13 @@ blocked_call::path blocked_call::find_path(const stack_words& on) const
         const auto found = look_up(from);
         if (!found.dli_fbase || found.dli_fbase == runtime)
             continue;
-        if (found.dli_fbase != libc && std::ranges::find(result.callers, from) == result.callers.end())
+        if (found.dli_fbase != libc && std::ranges::find(result.callers, from) == result.callers.end()) {
+            // What lies on the stack between may be left over from earlier calls: the caller knows better.
+            if (const auto called = result.callers.empty() ? function_called_before(words[i]) : 0;
+                called && look_up(called).dli_fbase == libc)
+                result.entry = called;
             result.callers.push_back(from);
-        else if (found.dli_fbase == libc && found.dli_sname && result.callers.empty())
+        } else if (found.dli_fbase == libc && found.dli_sname && result.callers.empty())
             result.entry = from;
     }
     return result;

@@ -398,6 +398,14 @@ std::chrono::nanoseconds monotonic_time() noexcept
     return std::chrono::seconds{now.tv_sec} + std::chrono::nanoseconds{now.tv_nsec};
 }
 
+/// A wait in these is for other threads of this process that change its memory, the audit's own among them: short, and
+/// nobody's mistake.
+bool is_about_memory(long number) noexcept
+{
+    constexpr std::array numbers{SYS_brk, SYS_madvise, SYS_mmap, SYS_mprotect, SYS_mremap, SYS_munmap};
+    return std::ranges::find(numbers, number) != numbers.end();
+}
+
 /// How often this thread has waited, as opposed to having been interrupted for another.
 long times_waited() noexcept
 {
@@ -410,7 +418,7 @@ long times_waited() noexcept
 
 long syscall_trap::make(const blocked_call& call) noexcept
 {
-    if (!current_fiber) // which has asked for no suspension here, so that waiting is meant
+    if (!current_fiber || is_about_memory(call.number)) // without a fiber, waiting is meant
         return make_with_safe_mask(call);
     const auto waited_before = times_waited();
     const auto begin = monotonic_time();
