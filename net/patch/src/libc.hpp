@@ -63,8 +63,9 @@ public:
     }
 
 private:
-    /// Apart, so that the usual call is a load and a jump, with nothing to save.
-    [[gnu::noinline, gnu::cold]] Result first_call(Args... args)
+    /// Apart, so that the usual call is a load and a jump, with nothing to save. ThreadSanitizer calls it before it can
+    /// bear to be called.
+    [[gnu::noinline, gnu::cold, gnu::no_sanitize_thread]] Result first_call(Args... args)
     {
         return reinterpret_cast<Result (*)(Args...)>(resolve())(args...);
     }

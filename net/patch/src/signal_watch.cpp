@@ -44,20 +44,4 @@ sigset_t let_in_by(const sigset_t& mask) noexcept
     return result;
 }
 
-bool is_deferrable(int signal) noexcept
-{
-    switch (signal) {
-    case SIGKILL:
-    case SIGSTOP:
-    case SIGSEGV:
-    case SIGBUS:
-    case SIGFPE:
-    case SIGILL:
-    case SIGTRAP:
-    case SIGSYS:
-    case SIGABRT: return false;
-    default: return signal < 32 || signal >= SIGRTMIN;
-    }
-}
-
 } // namespace coir

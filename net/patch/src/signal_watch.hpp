@@ -30,6 +30,20 @@ private:
 sigset_t let_in_by(const sigset_t& mask) noexcept;
 
 /// Those that nobody should hold back: errors of the program itself, and what libc keeps for its own.
-bool is_deferrable(int signal) noexcept;
+inline bool is_deferrable(int signal) noexcept
+{
+    switch (signal) {
+    case SIGKILL:
+    case SIGSTOP:
+    case SIGSEGV:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGILL:
+    case SIGTRAP:
+    case SIGSYS:
+    case SIGABRT: return false;
+    default: return signal < 32 || signal >= SIGRTMIN;
+    }
+}
 
 } // namespace coir
