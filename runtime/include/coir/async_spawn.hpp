@@ -101,7 +101,7 @@ private:
     }
 
     template <class Executor, class Handler, class Completion>
-    static void complete_on(const Executor& home, Handler&& handler, Completion&& ended)
+    static void complete_on(const Executor& home, Handler handler, Completion ended)
     {
         auto call = [handler = std::move(handler), ended = std::move(ended)]() mutable { ended.complete(handler); };
         if constexpr (std::is_same_v<Executor, executor>) {

@@ -61,8 +61,9 @@ public:
         template <class Other>
             requires(!std::is_same_v<std::remove_cvref_t<Other>, executor_with_default> &&
                      std::is_convertible_v<Other, Executor>)
-        executor_with_default(Other&& other) noexcept // NOLINT(google-explicit-constructor): as Asio's own
-            : Executor(std::forward<Other>(other))
+        // As Asio's own: implicit, and `requires` above leaves copies to the others.
+        // NOLINTNEXTLINE(google-explicit-constructor, bugprone-forwarding-reference-overload)
+        executor_with_default(Other&& other) noexcept : Executor(std::forward<Other>(other))
         {
         }
     };
@@ -295,7 +296,12 @@ typename fiber_result<std::decay_t<Args>...>::type await_in_fiber(boost::system:
         const over nobody_refers_to_it{result};
         {
             const outside_fiber guard;
+            // What Asio and Beast give to their own initiations is converted here, and is theirs to answer for.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wsign-conversion"
             std::forward<Initiation>(initiation)(fiber_handler<completion>{result}, std::forward<InitArgs>(args)...);
+#pragma GCC diagnostic pop
         }
         cause = result.wait();
         if (cause != wake_cause::notified)
