@@ -99,7 +99,7 @@ def run_once(workload, peer, build, milliseconds, wrap=(), operations=None, shor
     if workload.kind == "fetch":
         with server([str(build / "fetch-server")], CORES["load"]) as (_, port):
             return result_of(run([*command, str(port), str(count)], CORES["subject"]))
-    return result_of(run([*command, str(count)], CORES["subject"]))
+    return result_of(run([*command, str(count)], workload.cores or CORES["subject"]))
 
 
 def per_operation(workload, measure):

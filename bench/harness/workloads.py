@@ -14,6 +14,7 @@ class Workload:
     reference: str
     peers: list
     program: str                                     # WORKLOAD of the programs WORKLOAD-PEER
+    cores: str = ""                                  # not the subject's one: as taskset takes them
     arguments: list = field(default_factory=list)    # before the number of operations
     operations: int = 0                              # 0: the program's own number
     kind: str = "program"                            # program, echo or fetch: see measure.py
@@ -68,6 +69,11 @@ def sleep(count, label, target):
                    operations=1000, extras=extras, target=target, countable=False, scalable=False)
 
 
+def cross_hub(name, title, how, peers):
+    return program(name, title, "ns per message", peers, program="cross_hub", arguments=[how], cores="0,1",
+                   operations=200_000, extras=(("wall ns", "wall_ns", "operations", 1),))
+
+
 def call(name, title, count=1_000_000):
     return Workload(f"call-{name}", title, "ns per operation", "libc", ["libc", "outside", "inside"], "calls",
                     arguments=[name], operations=count, target="+4 / +10 ns")
@@ -87,6 +93,10 @@ ALL = [
     program("mutex", "hand-off by mutex and condition variable", "ns per hand-off",
             ["floor", "coir", "patched", "boost_fiber", "go", "thread"], program="mutex", operations=2_000_000,
             slow=SLOW, target="40 ns"),
+    cross_hub("cross-hub", "channels between two threads, there and back", 0,
+              ["thread", "coir", "asio_callback", "go"]),
+    cross_hub("cross-hub-mutex", "hand-off by mutex and condition variable between two threads", 1,
+              ["thread", "coir", "go"]),
     parked(10_000, "10k", "4300 B"),
     parked(100_000, "100k", "4300 B", touches=1_600 * MIB),
     parked(1_000_000, "1M", "4300 B, 3 s, < 100 mappings", touches=12_000 * MIB, quick=False),
