@@ -197,6 +197,26 @@ TEST_CASE("shutdown ends an accept that waits") {
           }) == "accept -1 EINVAL\n");
 }
 
+TEST_CASE("a Unix socket that has been shut down gives what was in its queue, then does not listen") {
+    CHECK(native_diff([](stage& on) {
+              const int listener = on.own(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+              const sa_family_t any_name = AF_UNIX;
+              must(::bind(listener, reinterpret_cast<const sockaddr*>(&any_name), sizeof any_name));
+              must(::listen(listener, 4));
+              sockaddr_un name{};
+              socklen_t size = sizeof name;
+              must(::getsockname(listener, reinterpret_cast<sockaddr*>(&name), &size));
+              const int client = on.own(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+              must(::connect(client, generic(name), size));
+              must(::shutdown(listener, SHUT_RDWR));
+              const auto accept = [&] { return ::accept(listener, nullptr, nullptr); };
+              on.own(on.record_ok("accept", accept));
+              on.record("accept", accept);
+              set_nonblocking(listener, true);
+              on.record("accept", accept);
+          }) == "accept ok\naccept -1 EINVAL\naccept -1 EAGAIN\n");
+}
+
 TEST_CASE("Unix sockets: connecting, being refused, and waiting for room in the backlog") {
     CHECK(native_diff([](stage& on) {
               const temporary_directory directory;

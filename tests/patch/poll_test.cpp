@@ -288,6 +288,26 @@ TEST_CASE("a signal that was sent before is taken when ppoll, pselect or epoll_p
           }) == "ppoll -1 EINTR\n1\npselect -1 EINTR\n2\nepoll_pwait -1 EINTR\n3\n");
 }
 
+TEST_CASE("a signal that nobody handles ends epoll_pwait, and neither ppoll nor pselect") {
+    CHECK(native_diff([](stage& on) {
+              const int epoll = on.own(::epoll_create1(EPOLL_CLOEXEC));
+              const auto blocked = mask_with(SIGURG, true);
+              ::pthread_sigmask(SIG_SETMASK, &blocked, nullptr);
+              const auto open = mask_with(SIGURG, false);
+              const auto send = [&] { must(::syscall(SYS_tgkill, ::getpid(), on.thread(), SIGURG)); };
+              const timespec time{.tv_sec = 0, .tv_nsec = 1'000'000};
+              epoll_event event;
+              send();
+              on.record("ppoll", [&] { return ::ppoll(nullptr, 0, &time, &open); });
+              send();
+              on.record("pselect", [&] { return ::pselect(0, nullptr, nullptr, nullptr, &time, &open); });
+              send();
+              on.record("epoll_pwait", [&] { return ::epoll_pwait(epoll, &event, 1, -1, &open); });
+              send();
+              on.record("epoll_pwait2", [&] { return ::epoll_pwait2(epoll, &event, 1, &time, &open); });
+          }) == "ppoll 0\npselect 0\nepoll_pwait -1 EINTR\nepoll_pwait2 -1 EINTR\n");
+}
+
 TEST_CASE("waiting with another signal mask") {
     CHECK(native_diff([](stage& on) {
               const auto [a, b] = unix_pair(on);

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
-// poll, select and epoll_wait asked about random descriptors, and random transfers: in a fiber as on a thread.
+// poll, select, epoll_wait and their kin, asked about random descriptors, for random times and with random signal
+// masks: in a fiber as on a thread.
 #include "descriptors.hpp"
-
-#include <seed.hpp>
-
-#include <doctest/doctest.h>
+#include "random.hpp"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -12,19 +10,34 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/select.h>
-#include <sys/uio.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <random>
+#include <array>
 
 namespace {
 
-using generator = std::mt19937_64;
-
-int below(generator& random, int end)
+/// What is written to a terminal arrives when the kernel's worker has run.
+void until_readable(int descriptor)
 {
-    return static_cast<int>(random() % static_cast<unsigned>(end));
+    pollfd item{.fd = descriptor, .events = POLLIN, .revents = 0};
+    if (must(::poll(&item, 1, 10'000)) == 0)
+        preparation_failed();
+}
+
+int make_timer(stage& on, generator& random)
+{
+    const int timer = on.own(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC));
+    const itimerspec past{.it_interval = {}, .it_value = {.tv_sec = 0, .tv_nsec = 1}};
+    const itimerspec far{.it_interval = {}, .it_value = {.tv_sec = 3600, .tv_nsec = 0}};
+    const int state = below(random, 3);
+    if (state != 2)
+        must(::timerfd_settime(timer, 0, state == 0 ? &past : &far, nullptr));
+    if (state == 0)
+        until_readable(timer);
+    return timer;
 }
 
 /// Made in the same order in both runs, so that the numbers of the descriptors do not matter.
@@ -43,8 +56,21 @@ std::vector<int> random_descriptors(stage& on, generator& random)
         if (state != 1)
             all.push_back(ends.b);
     };
+    const auto add_terminal = [&](two ends) {
+        const int state = below(random, 6);
+        if (state == 0 || state == 1) {
+            must(::write(state == 0 ? ends.a : ends.b, "x", 1));
+            until_readable(state == 0 ? ends.b : ends.a);
+        }
+        if (state == 2 || state == 3)
+            on.close(state == 2 ? ends.a : ends.b);
+        if (state != 2)
+            all.push_back(ends.a);
+        if (state != 3)
+            all.push_back(ends.b);
+    };
     for (int count = 1 + below(random, 6); count > 0; --count)
-        switch (below(random, 9)) {
+        switch (below(random, 12)) {
         case 0: add(tcp_pair(on)); break;
         case 1: add(unix_pair(on)); break;
         case 2: add(unix_pair(on, SOCK_DGRAM)); break;
@@ -54,46 +80,68 @@ std::vector<int> random_descriptors(stage& on, generator& random)
         case 6: all.push_back(on.own(::eventfd(static_cast<unsigned>(below(random, 2)), EFD_CLOEXEC))); break;
         case 7: all.push_back(on.own(::open("/dev/null", O_RDWR | O_CLOEXEC))); break;
         case 8: all.push_back(listen_tcp(on).descriptor); break;
+        case 9: add_terminal(make_terminal(on)); break;
+        case 10: all.push_back(make_timer(on, random)); break;
+        case 11: {
+            const auto [a, b] = udp_pair(on);
+            if (one_in(random, 2)) {
+                must(::write(b, "x", 1));
+                until_readable(a);
+            }
+            all.insert(all.end(), {a, b});
+            break;
+        }
         }
     return all;
 }
 
 short random_events(generator& random)
 {
-    short events = 0;
-    for (const int each : {POLLIN, POLLOUT, POLLPRI, POLLRDHUP, POLLRDNORM, POLLWRNORM})
-        if (below(random, 3) == 0)
-            events = static_cast<short>(events | each);
-    return events;
+    return static_cast<short>(some_of(random, {POLLIN, POLLOUT, POLLPRI, POLLRDHUP, POLLRDNORM, POLLWRNORM}, 3));
 }
 
-void poll_at_random(stage& on, generator& random, const std::vector<int>& descriptors)
+timespec random_time(generator& random)
+{
+    if (one_in(random, 12))
+        return {.tv_sec = below(random, 2) - 1, .tv_nsec = 1'000'000'000};
+    return {.tv_sec = 0, .tv_nsec = below(random, 3) * 700'000};
+}
+
+/// `mask`: for ppoll, if not null; else it is poll.
+void poll_at_random(stage& on, generator& random, const std::vector<int>& descriptors, const sigset_t* mask = nullptr,
+                    bool with_mask = false)
 {
     std::vector<pollfd> items;
     for (int count = below(random, 12); count > 0; --count) {
-        int descriptor = descriptors[random() % descriptors.size()];
-        if (below(random, 12) == 0)
+        int descriptor = one_of(random, descriptors);
+        if (one_in(random, 12))
             descriptor = -1 - below(random, 100);
-        if (below(random, 12) == 0)
+        if (one_in(random, 12))
             descriptor = 1 << 20; // closed
         items.push_back({.fd = descriptor, .events = random_events(random), .revents = 0x7fff});
     }
-    const int timeout = below(random, 3);
-    on.record("poll", [&] { return ::poll(items.data(), items.size(), timeout); });
+    if (with_mask) {
+        auto time = random_time(random);
+        on.record("ppoll", [&] { return ::ppoll(items.data(), items.size(), &time, mask); });
+    } else {
+        const int timeout = below(random, 3);
+        on.record("poll", [&] { return ::poll(items.data(), items.size(), timeout); });
+    }
     for (const auto& item : items)
         on.note(" ", item.events, item.revents);
 }
 
-void select_at_random(stage& on, generator& random, const std::vector<int>& descriptors)
+void select_at_random(stage& on, generator& random, const std::vector<int>& descriptors, const sigset_t* mask = nullptr,
+                      bool with_mask = false)
 {
     fd_set sets[3];
-    const bool present[3]{below(random, 4) != 0, below(random, 4) != 0, below(random, 4) != 0};
-    const bool bad = below(random, 10) == 0;
+    const bool present[3]{!one_in(random, 4), !one_in(random, 4), !one_in(random, 4)};
+    const bool bad = one_in(random, 10);
     int last = 0;
     for (auto& set : sets) {
         FD_ZERO(&set);
         for (const int descriptor : descriptors)
-            if (below(random, 3) == 0) {
+            if (one_in(random, 3)) {
                 FD_SET(descriptor, &set);
                 last = std::max(last, descriptor);
             }
@@ -102,34 +150,49 @@ void select_at_random(stage& on, generator& random, const std::vector<int>& desc
         last = 1000;
         FD_SET(last, &sets[0]);
     }
-    timeval time{.tv_sec = 0, .tv_usec = below(random, 2) * 700};
     const auto argument = [&](int which) { return present[which] ? &sets[which] : nullptr; };
-    on.record("select", [&] { return ::select(last + 1, argument(0), argument(1), argument(2), &time); });
+    if (with_mask) {
+        auto time = random_time(random);
+        const auto before = time;
+        on.record("pselect", [&] { return ::pselect(last + 1, argument(0), argument(1), argument(2), &time, mask); });
+        on.note(time.tv_sec == before.tv_sec, time.tv_nsec == before.tv_nsec);
+    } else {
+        timeval time{.tv_sec = 0, .tv_usec = below(random, 2) * 700};
+        on.record("select", [&] { return ::select(last + 1, argument(0), argument(1), argument(2), &time); });
+        on.note(time.tv_sec, time.tv_usec <= 700);
+    }
     for (const auto& set : sets) {
         std::string text;
         for (const int descriptor : descriptors)
             text += FD_ISSET(descriptor, &set) ? '1' : '0';
         on.note(" ", text);
     }
-    on.note(time.tv_sec, time.tv_usec <= 700);
 }
 
-void epoll_at_random(stage& on, generator& random, const std::vector<int>& descriptors)
+void epoll_at_random(stage& on, generator& random, const std::vector<int>& descriptors, const sigset_t* mask = nullptr,
+                     bool with_mask = false)
 {
     const int epoll = must(::epoll_create1(EPOLL_CLOEXEC));
     for (std::size_t i = 0; i < descriptors.size(); ++i) {
         std::uint32_t events = static_cast<unsigned short>(random_events(random));
-        if (below(random, 3) == 0)
+        if (one_in(random, 3))
             events |= EPOLLET;
-        if (below(random, 3) == 0)
+        if (one_in(random, 3))
             events |= EPOLLONESHOT;
         epoll_event event{.events = events, .data = {.u64 = i}};
         on.record("ctl", [&] { return ::epoll_ctl(epoll, EPOLL_CTL_ADD, descriptors[i], &event); });
     }
     for (int round = 0; round < 2; ++round) {
         epoll_event events[16];
-        const int timeout = below(random, 3);
-        const int count = on.record("wait", [&] { return ::epoll_wait(epoll, events, 16, timeout); });
+        int count = 0;
+        if (with_mask && one_in(random, 2)) {
+            auto time = random_time(random);
+            count = on.record("pwait2", [&] { return ::epoll_pwait2(epoll, events, 16, &time, mask); });
+        } else {
+            const int timeout = below(random, 3);
+            count = with_mask ? on.record("pwait", [&] { return ::epoll_pwait(epoll, events, 16, timeout, mask); })
+                              : on.record("wait", [&] { return ::epoll_wait(epoll, events, 16, timeout); });
+        }
         std::sort(events, events + std::max(count, 0),
                   [](const epoll_event& a, const epoll_event& b) { return a.data.u64 < b.data.u64; });
         for (int i = 0; i < count; ++i)
@@ -138,151 +201,96 @@ void epoll_at_random(stage& on, generator& random, const std::vector<int>& descr
     ::close(epoll);
 }
 
-// ---- transfers ------------------------------------------------------------------------------------------------------
+// ---- signals --------------------------------------------------------------------------------------------------------
 
-/// Not TCP: how soon and in how many pieces that delivers is up to the kernel.
-std::vector<two> random_pairs(stage& on, generator& random)
-{
-    std::vector<two> all;
-    for (int count = 1 + below(random, 3); count > 0; --count)
-        switch (below(random, 4)) {
-        case 0: all.push_back(unix_pair(on)); break;
-        case 1: all.push_back(unix_pair(on, SOCK_DGRAM)); break;
-        case 2: all.push_back(unix_pair(on, SOCK_SEQPACKET)); break;
-        case 3: all.push_back(make_pipe(on)); break;
+constexpr std::array some_signals{SIGUSR1, SIGUSR2, SIGALRM, SIGURG, SIGWINCH};
+
+std::atomic<int> handled[some_signals.size()];
+
+/// Handlers that count, for all but SIGWINCH, which is ignored as ever.
+class counted_signals {
+public:
+    counted_signals()
+    {
+        struct sigaction action {};
+        action.sa_handler = [](int signal) {
+            ++handled[std::ranges::find(some_signals, signal) - some_signals.begin()];
+        };
+        for (std::size_t i = 0; i + 1 < some_signals.size(); ++i) {
+            action.sa_flags = i % 2 ? SA_RESTART : 0;
+            ::sigaction(some_signals[i], &action, &before_[i]);
         }
-    return all;
-}
-
-bool is_socket(int descriptor)
-{
-    int type = 0;
-    socklen_t size = sizeof type;
-    return ::getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &size) == 0;
-}
-
-bool ready(int descriptor, short events)
-{
-    pollfd item{.fd = descriptor, .events = events, .revents = 0};
-    return ::poll(&item, 1, 0) != 0;
-}
-
-void note_bytes(stage& on, long size, const std::string& bytes)
-{
-    if (size > 0)
-        on.note(" ", std::hash<std::string>{}(bytes.substr(0, static_cast<std::size_t>(size))));
-}
-
-void receive_at_random(stage& on, generator& random, int from)
-{
-    const bool socket = is_socket(from);
-    if (!socket && !ready(from, POLLIN))
-        return; // would wait for ever, while a socket has its time-out
-    std::string bytes(1 + random() % 3000, '\0');
-    iovec parts[]{{bytes.data(), bytes.size() / 3}, {bytes.data() + bytes.size() / 3, bytes.size() - bytes.size() / 3}};
-    msghdr message{};
-    message.msg_iov = parts;
-    message.msg_iovlen = 2;
-    mmsghdr several[2]{};
-    several[0].msg_hdr = message;
-    several[1].msg_hdr.msg_iov = parts;
-    several[1].msg_hdr.msg_iovlen = 1;
-    int flags = 0;
-    for (const int each : {MSG_PEEK, MSG_WAITALL, MSG_DONTWAIT, MSG_TRUNC})
-        if (below(random, 4) == 0)
-            flags |= each;
-    long size = 0;
-    switch (below(random, socket ? 6 : 3)) {
-    case 0: size = on.record("read", [&] { return ::read(from, bytes.data(), bytes.size()); }); break;
-    case 1: size = on.record("readv", [&] { return ::readv(from, parts, 2); }); break;
-    case 2: size = on.record("preadv2", [&] { return ::preadv2(from, parts, 2, -1, 0); }); break;
-    case 3: size = on.record("recv", [&] { return ::recv(from, bytes.data(), bytes.size(), flags); }); break;
-    case 4:
-        size = on.record("recvmsg", [&] { return ::recvmsg(from, &message, flags); });
-        on.note(" ", message.msg_flags);
-        break;
-    case 5:
-        if (on.record("recvmmsg", [&] { return ::recvmmsg(from, several, 2, flags & MSG_DONTWAIT, nullptr); }) > 0)
-            on.note(" ", several[0].msg_len, several[1].msg_len);
-        return;
     }
-    note_bytes(on, std::min(size, static_cast<long>(bytes.size())), bytes);
+    counted_signals(const counted_signals&) = delete;
+    counted_signals& operator=(const counted_signals&) = delete;
+    ~counted_signals()
+    {
+        for (std::size_t i = 0; i + 1 < some_signals.size(); ++i)
+            ::sigaction(some_signals[i], &before_[i], nullptr);
+    }
+
+private:
+    struct sigaction before_[some_signals.size()];
+};
+
+sigset_t random_mask(generator& random)
+{
+    sigset_t mask;
+    sigemptyset(&mask);
+    for (const int each : some_signals)
+        if (one_in(random, 2))
+            sigaddset(&mask, each);
+    return mask;
 }
 
-void send_at_random(stage& on, generator& random, int to)
+/// Some signals are blocked, some are pending, and a call lets some in.
+void with_masks_at_random(stage& on, generator& random, const std::vector<int>& descriptors)
 {
-    const bool socket = is_socket(to);
-    std::string bytes(1 + random() % (socket ? 20'000 : 2000), '\0');
-    std::ranges::generate(bytes, [&] { return static_cast<char>(random()); });
-    if (!socket && !ready(to, POLLOUT))
-        return;
-    const iovec parts[]{{bytes.data(), bytes.size() / 2}, {bytes.data() + bytes.size() / 2, bytes.size() / 3}};
-    msghdr message{};
-    message.msg_iov = const_cast<iovec*>(parts);
-    message.msg_iovlen = 2;
-    mmsghdr several[2]{};
-    several[0].msg_hdr = several[1].msg_hdr = message;
-    const int flags = MSG_NOSIGNAL | (below(random, 3) == 0 ? MSG_DONTWAIT : 0);
-    switch (below(random, socket ? 5 : 2)) {
-    case 0: on.record("write", [&] { return ::write(to, bytes.data(), bytes.size()); }); break;
-    case 1: on.record("writev", [&] { return ::writev(to, parts, 2); }); break;
-    case 2: on.record("send", [&] { return ::send(to, bytes.data(), bytes.size(), flags); }); break;
-    case 3: on.record("sendmsg", [&] { return ::sendmsg(to, &message, flags); }); break;
-    case 4:
-        if (on.record("sendmmsg", [&] { return ::sendmmsg(to, several, 2, flags); }) > 0)
-            on.note(" ", several[0].msg_len, several[1].msg_len);
-        break;
+    const auto blocked = random_mask(random);
+    ::pthread_sigmask(SIG_SETMASK, &blocked, nullptr);
+    for (const int each : some_signals)
+        if (one_in(random, 4))
+            must(::syscall(SYS_tgkill, ::getpid(), on.thread(), each));
+    const auto mask = random_mask(random);
+    const auto* const given = one_in(random, 4) ? nullptr : &mask;
+    switch (below(random, 3)) {
+    case 0: poll_at_random(on, random, descriptors, given, true); break;
+    case 1: select_at_random(on, random, descriptors, given, true); break;
+    case 2: epoll_at_random(on, random, descriptors, given, true); break;
     }
+    sigset_t now;
+    sigset_t pending;
+    ::pthread_sigmask(SIG_SETMASK, nullptr, &now);
+    ::sigpending(&pending);
+    for (std::size_t i = 0; i < some_signals.size(); ++i)
+        on.note(" signal", i, sigismember(&now, some_signals[i]), sigismember(&pending, some_signals[i]),
+                handled[i].exchange(0));
+    // What is left is delivered now.
+    sigset_t none;
+    sigemptyset(&none);
+    ::pthread_sigmask(SIG_SETMASK, &none, nullptr);
+    for (auto& each : handled)
+        on.note(" ", each.exchange(0));
 }
 
 } // namespace
 
 TEST_CASE("random descriptors are as ready in a fiber as on a thread") {
-    const auto seed = support::seed();
-    for (std::uint64_t round = 0; round < 150; ++round) {
-        CAPTURE(seed);
-        CAPTURE(round);
-        native_diff([&](stage& on) {
-            generator random{seed + round};
-            const auto descriptors = random_descriptors(on, random);
-            for (int i = 0; i < 4; ++i) {
-                poll_at_random(on, random, descriptors);
-                select_at_random(on, random, descriptors);
-                epoll_at_random(on, random, descriptors);
-            }
-        });
-    }
+    native_diff_at_random(150, [](stage& on, generator& random) {
+        const auto descriptors = random_descriptors(on, random);
+        for (int i = 0; i < 4; ++i) {
+            poll_at_random(on, random, descriptors);
+            select_at_random(on, random, descriptors);
+            epoll_at_random(on, random, descriptors);
+        }
+    });
 }
 
-TEST_CASE("random transfers move the same bytes in a fiber as on a thread") {
-    const auto seed = support::seed();
-    struct ignored { // writes to who is gone
-        void (*before)(int) = ::signal(SIGPIPE, SIG_IGN);
-        ~ignored() { ::signal(SIGPIPE, before); }
-    } pipe_signal;
-    for (std::uint64_t round = 0; round < 60; ++round) {
-        CAPTURE(seed);
-        CAPTURE(round);
-        native_diff([&](stage& on) {
-            generator random{seed + round};
-            const auto pairs = random_pairs(on, random);
-            for (const auto& [a, b] : pairs)
-                for (const int each : {a, b})
-                    if (is_socket(each)) {
-                        set_timeout(each, SO_RCVTIMEO, 1 + below(random, 3));
-                        set_timeout(each, SO_SNDTIMEO, 1 + below(random, 3));
-                    }
-            for (int i = 0; i < 25; ++i) {
-                const auto [a, b] = pairs[random() % pairs.size()];
-                const bool way = !is_socket(a) || below(random, 2) == 0; // a pipe has but one
-                const int kind = below(random, 20);
-                if (kind < 10)
-                    send_at_random(on, random, way ? b : a);
-                else if (kind < 19)
-                    receive_at_random(on, random, way ? a : b);
-                else if (is_socket(a))
-                    on.record("shutdown", [&, end = a] { return ::shutdown(end, SHUT_WR); });
-            }
-        });
-    }
+TEST_CASE("random signal masks let in the same signals in a fiber as on a thread") {
+    const counted_signals counting;
+    native_diff_at_random(100, [](stage& on, generator& random) {
+        const auto descriptors = random_descriptors(on, random);
+        for (int i = 0; i < 8; ++i)
+            with_masks_at_random(on, random, descriptors);
+    });
 }

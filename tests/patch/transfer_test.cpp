@@ -505,6 +505,18 @@ TEST_CASE("writing nothing") {
     }
 }
 
+TEST_CASE("a datagram of nothing is sent by write, but not by writev") {
+    CHECK(native_diff([&](stage& on) {
+              const auto [a, b] = unix_pair(on, SOCK_DGRAM);
+              const iovec nothing[2]{{nullptr, 0}, {nullptr, 0}};
+              char byte;
+              on.record("writev", [&, to = b] { return ::writev(to, nothing, 2); });
+              on.record("recv", [&, from = a] { return ::recv(from, &byte, 1, MSG_DONTWAIT); });
+              on.record("write", [&, to = b] { return ::write(to, nullptr, 0); });
+              on.record("recv", [&, from = a] { return ::recv(from, &byte, 1, MSG_DONTWAIT); });
+          }) == "writev 0\nrecv -1 EAGAIN\nwrite 0\nrecv 0\n");
+}
+
 TEST_CASE("end of stream, by close and by shutdown") {
     for (const auto& [name, make] : streams) {
         CAPTURE(std::string{name});
@@ -638,6 +650,15 @@ TEST_CASE("a terminal is read line by line, or byte by byte, as it is set up") {
         on.record("at least four", [&] { return ::read(terminal, bytes, sizeof bytes); });
         again.join();
 
+        settings.c_cc[VMIN] = 100;
+        must(::tcsetattr(terminal, TCSANOW, &settings));
+        auto more = on.start([&, to = controller] {
+            on.until_waiting();
+            must(::write(to, "ef", 2));
+        });
+        on.record("two of a hundred", [&] { return ::read(terminal, bytes, 2); });
+        more.join();
+
         settings.c_cc[VMIN] = 0;
         must(::tcsetattr(terminal, TCSANOW, &settings));
         on.record("whatever there is", [&] { return ::read(terminal, bytes, sizeof bytes); });
@@ -721,9 +742,13 @@ TEST_CASE("an event descriptor that would overflow is written when there is room
               on.record("read", [&] { return ::eventfd_read(event, &value); });
               on.record("write", [&] { return ::eventfd_write(event, most); });
               on.record("write", [&] { return ::eventfd_write(event, 2); });
+              set_nonblocking(event, false);
+              on.record("nothing", [&] { return ::eventfd_write(event, 0); });
+              on.record("too much", [&] { return ::eventfd_write(event, ~std::uint64_t{0}); });
+              on.record("too short", [&] { return ::write(event, &value, sizeof value - 1); });
               on.record("bad", [&] { return ::eventfd_write(-1, 2); });
           }) == "write 0\nwrite 0\nwrite 8\n1\nread 0\n4\ntoo much -1 EINVAL\nread -1 EAGAIN\nwrite 0\nwrite -1 "
-                "EAGAIN\nbad -1 EBADF\n");
+                "EAGAIN\nnothing 0\ntoo much -1 EINVAL\ntoo short -1 EINVAL\nbad -1 EBADF\n");
 }
 
 TEST_CASE("preadv2 and pwritev2 at no position are readv and writev, and elsewhere concern files") {

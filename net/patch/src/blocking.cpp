@@ -38,18 +38,57 @@ clock::time_point socket_deadline(int descriptor, direction way) noexcept
     return deadline_after(std::chrono::seconds{limit.tv_sec} + std::chrono::microseconds{limit.tv_usec});
 }
 
+namespace {
+
+/// What has a time-out is never restarted (signal(7)).
+ends_by_signal signals_end(clock::time_point deadline) noexcept
+{
+    return deadline == never ? ends_by_signal::unless_restarted : ends_by_signal::always;
+}
+
+/// A Unix datagram socket is called writable while it has room of its own. Whether the one that a datagram is addressed
+/// to has any, the kernel tells nobody, unless they are connected.
+bool may_be_announced_in_vain(int descriptor) noexcept
+{
+    const auto is = [&](int option, int wanted) {
+        int value = 0;
+        socklen_t size = sizeof value;
+        return ::getsockopt(descriptor, SOL_SOCKET, option, &value, &size) == 0 && value == wanted;
+    };
+    return is(SO_DOMAIN, AF_UNIX) && is(SO_TYPE, SOCK_DGRAM);
+}
+
+} // namespace
+
+net::wait_status blocked_call::wait_until_ready() noexcept
+{
+    if (++waits_ == 3 && way_ == direction::write)
+        announced_in_vain_ = may_be_announced_in_vain(descriptor_);
+    if (announced_in_vain_)
+        return wait_unannounced(descriptor_, deadline_, waits_);
+    const short events = way_ == direction::read ? POLLIN : POLLOUT;
+    const auto status = net::wait_ready(descriptor_, events, deadline_, signals_end(deadline_));
+    return status == net::wait_status::unsupported ? wait_on_helper(descriptor_, events, deadline_) : status;
+}
+
 bool blocked_call::wait() noexcept
 {
     if (!begun_ && !begin())
         return false;
-    const short events = way_ == direction::read ? POLLIN : POLLOUT;
-    // What has a time-out is never restarted (signal(7)).
-    const auto signals = deadline_ == never ? ends_by_signal::unless_restarted : ends_by_signal::always;
-    auto status = net::wait_ready(descriptor_, events, deadline_, signals);
-    if (status == net::wait_status::unsupported)
-        status = wait_on_helper(descriptor_, events, deadline_);
+    const auto status = wait_until_ready();
     errno = error_of(status, EAGAIN);
     return status == net::wait_status::ready;
+}
+
+net::wait_status wait_unannounced(int descriptor, clock::time_point deadline, unsigned times) noexcept
+{
+    const auto pause =
+        std::min(std::chrono::microseconds{100 << std::min(times, 7u)}, std::chrono::microseconds{10'000});
+    const auto look = std::min(deadline, clock::now() + pause);
+    auto status = net::wait_ready(descriptor, 0, look, signals_end(deadline));
+    while (status == net::wait_status::ready) // once, on account of a hang-up: what connects has no peer yet
+        status = net::wait_ready(descriptor, 0, look, signals_end(deadline));
+    return status == net::wait_status::timed_out && look < deadline ? net::wait_status::ready : status;
 }
 
 int error_of(net::wait_status status, int on_time_out) noexcept

@@ -39,11 +39,14 @@ public:
 
 private:
     bool begin() noexcept;
+    net::wait_status wait_until_ready() noexcept;
 
     int descriptor_;
     direction way_;
     may_block known_;
     bool begun_ = false;
+    unsigned waits_ = 0;
+    bool announced_in_vain_ = false;
     clock::time_point deadline_ = never;
 };
 
@@ -55,6 +58,10 @@ int error_of(net::wait_status status, int on_time_out) noexcept;
 
 /// errno for a wait that something has cut off.
 int errno_of(wake_cause cause) noexcept;
+
+/// Suspends for a little, the longer the more `times` it has done so before, up to 10 ms: for what the kernel tells
+/// nobody. `ready` when it is worth another try.
+net::wait_status wait_unannounced(int descriptor, clock::time_point deadline, unsigned times) noexcept;
 
 /// Waits for a descriptor that the reactor cannot wait for, on a helper thread: epoll has no room, or there is no epoll
 /// here.

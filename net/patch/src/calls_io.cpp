@@ -119,13 +119,12 @@ COIR_INTERPOSE ssize_t readv(int fd, const iovec* parts, int count)
 COIR_INTERPOSE ssize_t writev(int fd, const iovec* parts, int count)
 {
     ssize_t result;
-    if (outside() || count <= 0 || count > IOV_MAX)
+    if (outside() || count <= 0 || count > IOV_MAX || total_size(parts, count) == 0) // which sends no datagram
         return libc.writev(fd, parts, count);
     const auto message = message_of(parts, count);
     if (as_socket(fd, result, [&] { return send_message(fd, &message, 0); }))
         return result;
-    return is_file(fd) || total_size(parts, count) == 0 ? libc.writev(fd, parts, count)
-                                                        : write_stream(fd, parts, count);
+    return is_file(fd) ? libc.writev(fd, parts, count) : write_stream(fd, parts, count);
 }
 
 // At a position, only files can be read or written, and those go to libc. "Position -1" is where the file is: a stream.

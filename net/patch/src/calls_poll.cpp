@@ -215,13 +215,22 @@ void write_back(timeval* time, clock::time_point deadline) noexcept
     time->tv_usec = static_cast<suseconds_t>(left.count() % 1'000'000);
 }
 
+/// Whether a signal waits to be let in by `mask`.
+bool any_pending(const sigset_t& mask) noexcept
+{
+    sigset_t both;
+    sigset_t pending;
+    const auto let_in = let_in_by(mask);
+    return ::sigpending(&pending) == 0 && ::sigandset(&both, &pending, &let_in) == 0 && !::sigisemptyset(&both);
+}
+
 int epoll_in_fiber(int fd, epoll_event* events, int count, clock::time_point deadline,
                    const sigset_t* mask = nullptr) noexcept
 {
     const auto ask = [&] {
         const int answer = libc.epoll_wait(fd, events, count, 0);
-        // Where it does not wait, epoll_pwait looks for no signal.
-        return answer == 0 && mask ? libc.ppoll(nullptr, 0, &no_time, mask) : answer;
+        // Where it does not wait, epoll_pwait looks for no signal. Where one is pending, it does not wait either.
+        return answer == 0 && mask && any_pending(*mask) ? libc.epoll_pwait(fd, events, count, 1, mask) : answer;
     };
     if (const int answer = ask())
         return answer;

@@ -11,7 +11,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 
-#include <algorithm>
 #include <memory>
 #include <mutex>
 
@@ -54,20 +53,16 @@ int finish_connecting(int fd, int flags, const sockaddr* address, socklen_t size
 int connect_when_there_is_room(int fd, int flags, const sockaddr* address, socklen_t size) noexcept
 {
     const auto deadline = socket_deadline(fd, direction::write);
-    for (auto pause = std::chrono::microseconds{100};; pause = std::min(2 * pause, std::chrono::microseconds{10'000})) {
-        const auto look = std::min(deadline, clock::now() + pause);
-        const auto signals = deadline == never ? ends_by_signal::unless_restarted : ends_by_signal::always;
-        auto status = net::wait_ready(fd, 0, look, signals); // for nothing but a close, a cancellation, and the time
-        while (status == net::wait_status::ready)            // once, on account of its hang-up: it has no peer yet
-            status = net::wait_ready(fd, 0, look, signals);
+    for (unsigned times = 0;; ++times) {
+        const auto status = wait_unannounced(fd, deadline, times);
         if (status == net::wait_status::unsupported)
             return on_helper([&] { return libc.connect(fd, address, size); });
-        if (status != net::wait_status::timed_out) {
-            errno = error_of(status, EAGAIN);
+        if (const int error = error_of(status, EAGAIN)) {
+            errno = error;
             return -1;
         }
         const int result = start_connecting(fd, flags, address, size);
-        if (result == 0 || !would_block(errno) || clock::now() >= deadline)
+        if (result == 0 || !would_block(errno))
             return result;
     }
 }
@@ -93,11 +88,11 @@ int connect_in_fiber(int fd, const sockaddr* address, socklen_t size) noexcept
 
 // ---- accept ---------------------------------------------------------------------------------------------------------
 
-/// Whether a connection is waiting to be accepted, or an error to be reported.
-bool something_to_accept(int fd) noexcept
+/// What there is: a connection that waits to be accepted, an error to be reported, the end of listening.
+short to_accept(int fd) noexcept
 {
-    pollfd one{.fd = fd, .events = POLLIN, .revents = 0};
-    return libc.poll(&one, 1, 0) != 0;
+    pollfd one{.fd = fd, .events = POLLIN | POLLRDHUP, .revents = 0};
+    return libc.poll(&one, 1, 0) < 0 ? POLLERR : one.revents; // no more descriptors: then accept says so
 }
 
 /// Held while a listener of this process is O_NONBLOCK on our account, and while its flags are read: several hubs may
@@ -146,7 +141,11 @@ template <class Accept> int accept_in_fiber(int fd, Accept&& genuine) noexcept
     if (flags < 0 || flags & O_NONBLOCK)
         return genuine();
     const auto try_once = [&] {
-        if (something_to_accept(fd))
+        const auto announced = to_accept(fd);
+        // A Unix socket that has been shut down says so only to who would wait, and then does not wait.
+        if (announced & POLLRDHUP)
+            return genuine();
+        if (announced)
             return accept_announced(fd, flags, genuine);
         errno = EAGAIN;
         return -1;

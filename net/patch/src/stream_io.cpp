@@ -22,18 +22,19 @@ namespace coir {
 namespace {
 
 /// What a terminal without line editing is set up to do: to return from a read with nothing, at once or after a while,
-/// or to wait in the middle of it for the rest (termios(3), MIN and TIME). poll tells nothing of that.
+/// to wait in the middle of it for the rest, or to return with all that was asked for although that is less than MIN
+/// (termios(3), MIN and TIME). poll tells nothing of that.
 struct terminal_timing {
-    bool may_read_nothing = false;
+    bool ends_unannounced = false;
     bool waits_for_more = false;
 
-    explicit terminal_timing(int fd) noexcept
+    terminal_timing(int fd, size_t size) noexcept
     {
         termios settings;
         unsigned controlled = 0;
         if (::tcgetattr(fd, &settings) != 0 || settings.c_lflag & ICANON || ::ioctl(fd, TIOCGPTN, &controlled) == 0)
             return;
-        may_read_nothing = settings.c_cc[VMIN] == 0;
+        ends_unannounced = settings.c_cc[VMIN] == 0 || settings.c_cc[VMIN] > size;
         waits_for_more = settings.c_cc[VMIN] > 1 && settings.c_cc[VTIME] > 0;
     }
 };
@@ -42,10 +43,10 @@ struct terminal_timing {
 ssize_t poll_and_read(int fd, const iovec* parts, int count) noexcept
 {
     const int before = errno;
-    const terminal_timing terminal{fd};
+    const terminal_timing terminal{fd, total_size(parts, count)};
     errno = before;
     pollfd one{.fd = fd, .events = POLLIN, .revents = 0};
-    if (libc.poll(&one, 1, 0) == 0 ? terminal.may_read_nothing : terminal.waits_for_more)
+    if (libc.poll(&one, 1, 0) == 0 ? terminal.ends_unannounced : terminal.waits_for_more)
         return on_helper([&] { return libc.readv(fd, parts, count); });
     if (one.revents != 0)
         return libc.readv(fd, parts, count);
@@ -53,14 +54,25 @@ ssize_t poll_and_read(int fd, const iovec* parts, int count) noexcept
     return -1;
 }
 
-/// poll calls an event descriptor writable while it takes another 1; what is larger may still have to wait.
+bool has_room(int fd) noexcept
+{
+    pollfd one{.fd = fd, .events = POLLOUT, .revents = 0};
+    return libc.poll(&one, 1, 0) != 0;
+}
+
+/// Whether an event descriptor takes that value, or refuses it, without waiting. poll calls it writable while it takes
+/// another 1; what is larger may still have to wait, while 0 never does, nor does what is not valid.
 bool event_has_room(int fd, const iovec& value_at) noexcept
 {
     std::uint64_t value;
     if (value_at.iov_len < sizeof value)
         return true;
     std::memcpy(&value, value_at.iov_base, sizeof value);
-    if (value <= 1 || value == ~std::uint64_t{0}) // the latter is not valid
+    if (value == 0 || value == ~std::uint64_t{0})
+        return true;
+    if (!has_room(fd))
+        return false;
+    if (value == 1)
         return true;
     char path[40];
     std::snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
@@ -81,9 +93,8 @@ ssize_t poll_and_write(int fd, const iovec* parts, int count) noexcept
     while (piece.iov_len == 0 && count-- > 1)
         piece = *++parts;
     piece.iov_len = std::min<size_t>(piece.iov_len, PIPE_BUF);
-    pollfd one{.fd = fd, .events = POLLOUT, .revents = 0};
     const int before = errno;
-    if (libc.poll(&one, 1, 0) == 0 || (kind_of(fd) == descriptor_kind::event && !event_has_room(fd, piece))) {
+    if (!(kind_of(fd) == descriptor_kind::event ? event_has_room(fd, piece) : has_room(fd))) {
         errno = EAGAIN;
         return -1;
     }
