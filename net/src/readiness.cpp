@@ -100,6 +100,7 @@ public:
 private:
     struct place {
         fd_entry* entry = nullptr;
+        std::uint32_t closes = 0; ///< the entry's, when it was enlisted
         std::optional<fd_waiter> waiter;
     };
 
@@ -128,6 +129,7 @@ private:
                                   : status_of_failure(error); // a file never changes: nothing to wait for
         watched_elsewhere_ |= entry->watcher != &here_;
         at.entry = entry;
+        at.closes = entry->closes.load(std::memory_order_relaxed);
         at.waiter.emplace(self_, epoll_events(wanted.events));
         entry->waiters.push(held, *at.waiter);
         return wait_status::ready;
@@ -136,17 +138,19 @@ private:
     /// Whether one was closed.
     bool leave_all() noexcept
     {
-        bool closed = false;
+        bool any_closed = false;
         for (std::size_t i = 0; i < descriptors_.size(); ++i) {
-            auto& [entry, waiter] = places_[i];
+            auto& [entry, closes, waiter] = places_[i];
             if (!waiter)
                 continue;
             const wait_queue::guard held{entry->guard};
             entry->waiters.remove(held, *waiter);
-            descriptors_[i].revents = waiter->closed ? POLLNVAL : 0;
-            closed |= waiter->closed;
+            // Not only while it waited: also after this fiber was woken, and before it ran.
+            const bool closed = waiter->closed || entry->closes.load(std::memory_order_relaxed) != closes;
+            descriptors_[i].revents = closed ? POLLNVAL : 0;
+            any_closed |= closed;
         }
-        return closed;
+        return any_closed;
     }
 
     int first_descriptor() const noexcept

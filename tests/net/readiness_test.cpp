@@ -182,6 +182,33 @@ TEST_CASE("about_to_close wakes who waits, with closed, and the next owner of th
     });
 }
 
+TEST_CASE("a close between the event and who waited for it is told to all of them") {
+    coir::run([] {
+        socket_pair sockets;
+        socket_pair quiet;
+        std::array<pollfd, 2> both{{{.fd = quiet.ends[0], .events = POLLIN, .revents = 0},
+                                    {.fd = sockets.ends[0], .events = POLLIN, .revents = 0}}};
+        auto first = wait_status::timed_out;
+        auto one = wait_status::timed_out;
+        auto any = wait_status::timed_out;
+        // One event wakes all three, in the order of their arrival.
+        const coir::fiber closer{[&] {
+            first = coir::net::wait_ready(sockets.ends[0], POLLIN);
+            sockets.close(0);
+        }};
+        const coir::fiber for_one{[&] { one = coir::net::wait_ready(sockets.ends[0], POLLIN); }};
+        coir::fiber for_any{[&] { any = coir::net::wait_any_ready(both); }};
+        until_waiting(for_any.get_id());
+        sockets.feed();
+        for_any.join();
+        CHECK(first == wait_status::ready);
+        CHECK(one == wait_status::closed);
+        CHECK(any == wait_status::closed);
+        CHECK(both[0].revents == 0);
+        CHECK(both[1].revents == POLLNVAL);
+    });
+}
+
 TEST_CASE("an event of the file that had the number before does not wake its next owner") {
     coir::run([] {
         socket_pair sockets;
