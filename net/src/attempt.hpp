@@ -2,6 +2,7 @@
 #pragma once
 // Try; if it would block, wait; try again. Written once, for every operation on a descriptor. A call is tried in a form
 // that does not block: MSG_DONTWAIT, RWF_NOWAIT, or O_NONBLOCK where the descriptor is ours alone.
+#include <coir/fairness.hpp>
 #include <coir/net/error.hpp>
 #include <coir/net/readiness.hpp>
 
@@ -29,6 +30,7 @@ template <class Call> auto attempt(int descriptor, short events, error_code& ec,
         const auto result = call();
         if (result != -1) [[likely]] {
             ec.clear();
+            done_without_waiting(); // last: once others have run, the descriptor may be somebody else's
             return result;
         }
         if (errno == EINTR)

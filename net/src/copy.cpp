@@ -78,6 +78,7 @@ std::size_t splicer::move(side from, side to, std::size_t size, error_code& ec)
         });
         if (moved != -1) {
             ec.clear();
+            done_without_waiting();
             return transferred(moved);
         }
         if (errno == EINTR)

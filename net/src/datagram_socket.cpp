@@ -52,6 +52,7 @@ void datagram_socket<Protocol>::send_parts(std::span<const iovec> from, const en
     for (auto pause = 100us;;) {
         if (::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) != -1) {
             ec.clear();
+            done_without_waiting();
             return;
         }
         if (errno == EINTR)

@@ -3,6 +3,7 @@
 #include "attempt.hpp"
 #include "socket_transfer.hpp"
 
+#include <coir/fairness.hpp>
 #include <coir/fiber.hpp>
 #include <coir/net/tcp_stream.hpp>
 #include <coir/net/unix_stream.hpp>
@@ -46,6 +47,7 @@ std::size_t read_tcp(int socket, std::span<const iovec> into, std::uint64_t& emp
             if (seen != 0 && size < size_of(into) && entry->steady.load(std::memory_order_relaxed))
                 emptied_at = seen;
             ec.clear();
+            done_without_waiting();
             return size;
         }
         if (result == 0) {

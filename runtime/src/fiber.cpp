@@ -2,6 +2,7 @@
 #include "sanitizers.hpp"
 #include "scheduler.hpp"
 
+#include <coir/fairness.hpp>
 #include <coir/fiber.hpp>
 
 #include <cstdlib>
@@ -185,6 +186,13 @@ void check_cancelled()
 }
 
 } // namespace this_fiber
+
+void give_way() noexcept
+{
+    operations_left = operations_in_a_row;
+    if (auto* self = current_fiber; self && !self->must_not_suspend)
+        self->hub().give_way();
+}
 
 no_suspend::no_suspend() noexcept
 {

@@ -7,6 +7,7 @@
 #include "overflow_report.hpp"
 #include "testing_plan.hpp"
 
+#include <coir/fairness.hpp>
 #include <coir/fiber_group.hpp>
 #include <coir/own_descriptors.hpp>
 #include <coir/testing.hpp>
@@ -30,6 +31,8 @@ constinit thread_local surroundings surroundings_of_thread;
 constinit thread_local scheduler* current_scheduler = nullptr;
 
 constinit thread_local unsigned opening_own_descriptors = 0;
+
+constinit thread_local int operations_left = operations_in_a_row;
 
 scheduler::scheduler(driver& driver, hub_group& group, std::size_t index)
     : driver_{driver}, group_{group}, index_{index}, stacks_{*new stack_pool}

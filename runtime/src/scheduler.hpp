@@ -72,6 +72,8 @@ public:
     // From a fiber of this hub:
     void suspend() noexcept;
     void yield() noexcept;
+    /// As `yield`, but it uses up more of the turn: who gives way has had the thread for long.
+    void give_way() noexcept;
     void entered() noexcept { release_ended(); } ///< the first thing a new fiber does
     [[noreturn]] void leave(fiber_state& ended) noexcept;
 
@@ -202,6 +204,12 @@ inline void scheduler::yield() noexcept
 {
     make_ready(*current_fiber);
     suspend();
+}
+
+inline void scheduler::give_way() noexcept
+{
+    switches_left_ -= turn_length / 8;
+    yield();
 }
 
 } // namespace coir

@@ -3,6 +3,7 @@
 #include "scheduler.hpp"
 
 #include <coir/cancellation.hpp>
+#include <coir/fairness.hpp>
 #include <coir/wait_queue.hpp>
 
 #include <linux/futex.h>
@@ -45,6 +46,7 @@ wake_cause parking::park(const wait_options& options) noexcept
     fiber.parked = this;
     if (deadline != never)
         hub.timers().arm(fiber.timer, deadline);
+    operations_left = operations_in_a_row;
     hub.suspend();
     if (fiber.timer.armed())
         hub.timers().disarm(fiber.timer);

@@ -12,6 +12,7 @@
 // Nothing is remembered about a descriptor's flags and none is ever changed: the kernel is asked, and only when the
 // call has to wait anyway. So dup, fork, descriptor passing and fclose leave nothing stale.
 #include <coir/clock.hpp>
+#include <coir/fairness.hpp>
 #include <coir/fiber.hpp>
 #include <coir/net/readiness.hpp>
 
@@ -78,8 +79,10 @@ auto blocking(int descriptor, direction way, Call&& try_once, may_block known = 
 {
     const int before = errno;
     auto result = try_once();
-    if (result != -1 || !would_block(errno)) [[likely]]
+    if (result != -1 || !would_block(errno)) [[likely]] {
+        done_without_waiting();
         return result;
+    }
     for (blocked_call call{descriptor, way, known}; call.wait();) {
         result = try_once();
         if (result != -1 || !would_block(errno))
@@ -97,8 +100,10 @@ template <class Call> ssize_t blocking_until(int descriptor, direction way, size
 {
     const int before = errno;
     ssize_t result = try_from(0);
-    if (result > 0 && static_cast<size_t>(result) >= enough) [[likely]]
+    if (result > 0 && static_cast<size_t>(result) >= enough) [[likely]] {
+        done_without_waiting();
         return result;
+    }
     size_t done = 0;
     for (blocked_call call{descriptor, way};; result = try_from(done)) {
         if (result > 0)

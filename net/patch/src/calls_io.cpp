@@ -11,6 +11,8 @@
 #include "socket_io.hpp"
 #include "stream_io.hpp"
 
+#include <coir/fairness.hpp>
+
 #include <sys/eventfd.h>
 
 #include <cerrno>
@@ -44,6 +46,14 @@ bool is_file(int fd) noexcept
     return kind == descriptor_kind::file || kind == descriptor_kind::unknown;
 }
 
+/// What never waits elsewhere keeps others waiting: /dev/zero, a file in memory.
+template <class Call> ssize_t file_call(Call&& call) noexcept
+{
+    const ssize_t result = call();
+    done_without_waiting();
+    return result;
+}
+
 msghdr message_of(const iovec* parts, int count) noexcept
 {
     msghdr message{};
@@ -64,7 +74,7 @@ namespace {
     if (as_socket(fd, result, [&] { return receive(fd, data, size, 0, nullptr, nullptr); }))
         return result;
     if (is_file(fd))
-        return libc.read(fd, data, size);
+        return file_call([&] { return libc.read(fd, data, size); });
     const iovec part{data, size};
     return read_stream(fd, &part, 1);
 }
@@ -75,7 +85,7 @@ namespace {
     if (as_socket(fd, result, [&] { return send_all(fd, data, size, 0, nullptr, 0); }))
         return result;
     if (is_file(fd) || size == 0)
-        return libc.write(fd, data, size);
+        return file_call([&] { return libc.write(fd, data, size); });
     const iovec part{const_cast<void*>(data), size};
     return write_stream(fd, &part, 1);
 }
@@ -113,7 +123,7 @@ COIR_INTERPOSE ssize_t readv(int fd, const iovec* parts, int count)
     auto message = message_of(parts, count);
     if (as_socket(fd, result, [&] { return receive_message(fd, &message, 0); }))
         return result;
-    return is_file(fd) ? libc.readv(fd, parts, count) : read_stream(fd, parts, count);
+    return is_file(fd) ? file_call([&] { return libc.readv(fd, parts, count); }) : read_stream(fd, parts, count);
 }
 
 COIR_INTERPOSE ssize_t writev(int fd, const iovec* parts, int count)
@@ -124,7 +134,7 @@ COIR_INTERPOSE ssize_t writev(int fd, const iovec* parts, int count)
     const auto message = message_of(parts, count);
     if (as_socket(fd, result, [&] { return send_message(fd, &message, 0); }))
         return result;
-    return is_file(fd) ? libc.writev(fd, parts, count) : write_stream(fd, parts, count);
+    return is_file(fd) ? file_call([&] { return libc.writev(fd, parts, count); }) : write_stream(fd, parts, count);
 }
 
 // At a position, only files can be read or written, and those go to libc. "Position -1" is where the file is: a stream.

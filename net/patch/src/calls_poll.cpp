@@ -49,6 +49,13 @@ int milliseconds_until(clock::time_point deadline) noexcept
 
 constexpr timespec no_time{};
 
+/// The answer of a call that might have waited, and need not.
+int answered(int answer) noexcept
+{
+    done_without_waiting();
+    return answer;
+}
+
 /// The protocol of this file: `ask` is the genuine call without waiting, and what it returns other than 0 is the
 /// answer. `genuine` is the blocking call, for where the reactor cannot help.
 template <class Ask, class Wait, class Genuine>
@@ -175,7 +182,7 @@ int select_in_fiber(int count, fd_set* to_read, fd_set* to_write, fd_set* except
                     : libc.select(count, to_read, to_write, exceptional, &none);
     };
     if (const int answer = ask())
-        return answer;
+        return answered(answer);
 
     std::vector<pollfd> items;
     for (int fd = 0; fd < count; ++fd) {
@@ -233,7 +240,7 @@ int epoll_in_fiber(int fd, epoll_event* events, int count, clock::time_point dea
         return answer == 0 && mask && any_pending(*mask) ? libc.epoll_pwait(fd, events, count, 1, mask) : answer;
     };
     if (const int answer = ask())
-        return answer;
+        return answered(answer);
     const signal_watch signals = mask ? signal_watch{let_in_by(*mask)} : signal_watch{};
     const auto wait = [&](clock::time_point until) {
         if (!signals)
@@ -252,7 +259,7 @@ COIR_INTERPOSE int poll(pollfd* items, nfds_t count, int timeout)
     if (outside())
         return libc.poll(items, count, timeout);
     if (const int answer = libc.poll(items, count, 0); answer != 0 || timeout == 0)
-        return answer;
+        return timeout == 0 ? answer : answered(answer);
     return poll_in_fiber(items, count, deadline_in(timeout));
 }
 
@@ -268,7 +275,7 @@ COIR_INTERPOSE int ppoll(pollfd* items, nfds_t count, const timespec* timeout, c
         return libc.ppoll(items, count, timeout, mask);
     try {
         if (const int answer = mask ? libc.ppoll(items, count, &no_time, mask) : libc.poll(items, count, 0))
-            return answer;
+            return answered(answer);
         return poll_in_fiber(items, count, deadline_in(timeout), mask);
     } catch (const std::bad_alloc&) {
         errno = ENOMEM;
