@@ -20,32 +20,20 @@ using boost::context::detail::jump_fcontext;
 using boost::context::detail::make_fcontext;
 using boost::context::detail::transfer_t;
 
-/// What one execution tells the next when it hands the thread over. Lives on the stack of the one that leaves.
-struct context::handover {
-    context* from;
-    context* to;
-
-    /// The first thing an execution does when it gets the thread: to keep where the one before it stopped.
-    static context& receive(transfer_t transfer) noexcept
-    {
-        const auto [from, to] = *static_cast<handover*>(transfer.data);
-        from->suspended_ = transfer.fctx;
-        to->arrived_from(*from);
-        return *to;
-    }
-
-    [[noreturn]] static void start(transfer_t transfer) noexcept
-    {
-        auto& self = receive(transfer);
-        self.entry_(self.argument_);
-        std::terminate();
-    }
-};
+[[noreturn]] void context::start(transfer_t transfer) noexcept
+{
+    const auto [from, to] = *static_cast<handover*>(transfer.data);
+    auto& self = *to;
+    from->suspended_ = transfer.fctx;
+    self.arrived_from(*from);
+    self.entry_(self.argument_);
+    std::terminate();
+}
 
 /// Called by coir_first_frame, which is in first_frame.S for the architectures that it knows.
 extern "C" [[noreturn, gnu::visibility("hidden")]] void coir_enter_context(transfer_t transfer) noexcept
 {
-    context::handover::start(transfer);
+    context::start(transfer);
 }
 
 #if defined(__x86_64__) || defined(__aarch64__)
@@ -75,15 +63,19 @@ context::context(stack_memory memory, std::byte* top, void (*entry)(void*) noexc
 #endif
 }
 
-context::context(stand_in_for original) noexcept
-    : memory_{original.described.memory_}, sanitizer_fiber_{original.described.sanitizer_fiber_}
+context::context(stand_in_for original) noexcept : memory_{original.described.memory_}
 {
+#if COIR_TSAN
+    sanitizer_fiber_ = original.described.sanitizer_fiber_;
+#endif
 }
 
 void context::describe(const context& active) noexcept
 {
     memory_ = active.memory_;
+#if COIR_TSAN
     sanitizer_fiber_ = active.sanitizer_fiber_;
+#endif
 }
 
 context::~context()
@@ -94,38 +86,16 @@ context::~context()
 #endif
 }
 
-inline void context::exchange_globals(context& next, const thread_globals& globals) noexcept
-{
-    errno_ = *globals.error_number;
-    exceptions_ = *globals.exceptions;
-    *globals.error_number = next.errno_;
-    *globals.exceptions = next.exceptions_;
-#if COIR_ASAN
-    __sanitizer_start_switch_fiber(&fake_stack_, next.memory_.base, next.memory_.size);
-#endif
-#if COIR_TSAN
-    __tsan_switch_to_fiber(next.sanitizer_fiber_, 0);
-#endif
-}
-
-void context::switch_to(context& next, const thread_globals& globals) noexcept
-{
-    exchange_globals(next, globals);
-    handover baton{this, &next};
-    handover::receive(jump_fcontext(next.suspended_, &baton));
-}
-
 /// errno and the exceptions of a fiber with a thread pointer of its own need no care. Those of the hub's thread are
 /// exchanged all the same: they go by who was last to leave them, which the others do not change.
 void context::switch_to(context& next, const thread_globals& globals, void* thread_pointer) noexcept
 {
     exchange_globals(next, globals);
-    handover baton{this, &next};
     write_thread_pointer(thread_pointer);
-    handover::receive(jump_fcontext(next.suspended_, &baton));
+    jump_to(next);
 }
 
-void context::leave_for(context& next, void* thread_pointer) noexcept
+void context::leave_for(context& next, const thread_globals& globals, void* thread_pointer) noexcept
 {
 #if COIR_ASAN
     __sanitizer_start_switch_fiber(nullptr, next.memory_.base, next.memory_.size);
@@ -133,7 +103,6 @@ void context::leave_for(context& next, void* thread_pointer) noexcept
 #if COIR_TSAN
     __tsan_switch_to_fiber(next.sanitizer_fiber_, 0);
 #endif
-    const auto globals = thread_globals::of_this_thread();
     *globals.error_number = next.errno_;
     *globals.exceptions = next.exceptions_;
     handover baton{this, &next};
@@ -141,18 +110,6 @@ void context::leave_for(context& next, void* thread_pointer) noexcept
         write_thread_pointer(thread_pointer);
     jump_fcontext(next.suspended_, &baton);
     std::terminate();
-}
-
-void context::arrived_from([[maybe_unused]] context& previous) noexcept
-{
-#if COIR_ASAN
-    const void* bottom = nullptr;
-    std::size_t size = 0;
-    __sanitizer_finish_switch_fiber(fake_stack_, &bottom, &size);
-    fake_stack_ = nullptr;
-    if (!previous.memory_.base) // a thread's own stack: this is the only way to learn where it lies
-        previous.memory_ = {static_cast<std::byte*>(const_cast<void*>(bottom)), size};
-#endif
 }
 
 } // namespace coir

@@ -3,7 +3,11 @@
 // An execution and its stack. Switching carries what C and C++ keep per thread and a fiber must own: the registers,
 // errno and the state of exception handling (two words that Boost.Context before 1.88 does not save: without them a
 // fiber that suspends inside a catch block shares its caught exceptions with every other fiber of the thread).
+#include "sanitizers.hpp"
+
 #include <cstddef>
+
+#include <boost/context/detail/fcontext.hpp>
 
 namespace coir {
 
@@ -54,22 +58,78 @@ public:
     /// The same, to one that runs with another thread pointer.
     void switch_to(context& next, const thread_globals& globals, void* thread_pointer) noexcept;
     /// As switch_to, but nobody will switch back. With the same thread pointer, if that is null.
-    [[noreturn]] void leave_for(context& next, void* thread_pointer = nullptr) noexcept;
+    [[noreturn]] void leave_for(context& next, const thread_globals& globals, void* thread_pointer = nullptr) noexcept;
 
     struct handover;
+    [[noreturn]] static void start(boost::context::detail::transfer_t transfer) noexcept;
 
 private:
     void exchange_globals(context& next, const thread_globals& globals) noexcept;
+    void jump_to(context& next) noexcept;
     void arrived_from(context& previous) noexcept;
 
+    // What a switch uses comes first: half a cache line.
     void* suspended_ = nullptr; ///< Boost.Context's fcontext_t while it does not run
-    int errno_ = 0;
     exception_globals exceptions_;
+    int errno_ = 0;
+
     void (*entry_)(void*) noexcept = nullptr;
     void* argument_ = nullptr;
-    stack_memory memory_;             // what the sanitizers want to be told
-    void* fake_stack_ = nullptr;      // AddressSanitizer's
-    void* sanitizer_fiber_ = nullptr; // ThreadSanitizer's
+    stack_memory memory_;
+#if COIR_ASAN
+    void* fake_stack_ = nullptr;
+#endif
+#if COIR_TSAN
+    void* sanitizer_fiber_ = nullptr;
+#endif
 };
+
+/// What one execution tells the next when it hands the thread over. Lives on the stack of the one that leaves.
+struct context::handover {
+    context* from;
+    context* to; ///< for who runs for the first time, and cannot know yet
+};
+
+inline void context::exchange_globals(context& next, const thread_globals& globals) noexcept
+{
+    exceptions_ = *globals.exceptions;
+    errno_ = *globals.error_number;
+    *globals.exceptions = next.exceptions_;
+    *globals.error_number = next.errno_;
+#if COIR_ASAN
+    __sanitizer_start_switch_fiber(&fake_stack_, next.memory_.base, next.memory_.size);
+#endif
+#if COIR_TSAN
+    __tsan_switch_to_fiber(next.sanitizer_fiber_, 0);
+#endif
+}
+
+inline void context::jump_to(context& next) noexcept
+{
+    handover baton{this, &next};
+    const auto transfer = boost::context::detail::jump_fcontext(next.suspended_, &baton);
+    // The first thing that an execution does when it gets the thread: to keep where the one before it stopped.
+    auto& previous = *static_cast<handover*>(transfer.data)->from;
+    previous.suspended_ = transfer.fctx;
+    arrived_from(previous);
+}
+
+inline void context::switch_to(context& next, const thread_globals& globals) noexcept
+{
+    exchange_globals(next, globals);
+    jump_to(next);
+}
+
+inline void context::arrived_from([[maybe_unused]] context& previous) noexcept
+{
+#if COIR_ASAN
+    const void* bottom = nullptr;
+    std::size_t size = 0;
+    __sanitizer_finish_switch_fiber(fake_stack_, &bottom, &size);
+    fake_stack_ = nullptr;
+    if (!previous.memory_.base) // a thread's own stack: this is the only way to learn where it lies
+        previous.memory_ = {static_cast<std::byte*>(const_cast<void*>(bottom)), size};
+#endif
+}
 
 } // namespace coir

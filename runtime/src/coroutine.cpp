@@ -154,7 +154,7 @@ void coroutine_state::run(void* self) noexcept
     }
     context_binding::release(context_binding::exchange(nullptr));
     auto& from = coroutine.go_out(phase::ended);
-    coroutine.stack_.leave_for(from.stack);
+    coroutine.stack_.leave_for(from.stack, coroutine.globals_);
 }
 
 const char* coroutine_state::obstacle() const noexcept

@@ -153,11 +153,11 @@ void yield()
         std::this_thread::yield();
         return;
     }
-    if (self->must_not_suspend)
+    if (self->must_not_suspend) [[unlikely]]
         self->terminate("it yields inside a no_suspend");
-    if (self->may_be_interrupted())
+    if (self->may_be_interrupted()) [[unlikely]]
         check_cancelled();
-    self->hub().yield();
+    self->hub().yield(*self);
 }
 
 void sleep_until_deadline(clock::time_point deadline)
@@ -191,7 +191,7 @@ void give_way() noexcept
 {
     operations_left = operations_in_a_row;
     if (auto* self = current_fiber; self && !self->must_not_suspend)
-        self->hub().give_way();
+        self->hub().give_way(*self);
 }
 
 no_suspend::no_suspend() noexcept

@@ -37,8 +37,8 @@ fiber_state* fiber_state::create(stack_pool& pool, const fiber_options& options,
 
 fiber_state::fiber_state(stack_pool& pool, stack_memory memory, std::byte* top, const fiber_options& options,
                          const fiber_entry& entry) noexcept
-    : id{new_id()},
-      stack{memory, top, &run, this},
+    : stack{memory, top, &run, this},
+      id{new_id()},
       start_request{&scheduler::take_in, *this},
       wake_request{&scheduler::make_ready, *this},
       interrupt_request{&scheduler::interrupt, *this},

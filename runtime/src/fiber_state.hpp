@@ -47,14 +47,19 @@ std::string describe(const std::exception_ptr& failure);
 /// What surrounds the code that runs now in a fiber, or outside of fibers on a thread. A coroutine has its own, in
 /// front of that of who resumes it.
 struct surroundings {
-    wait_scope* scope = nullptr; ///< the innermost; without effect outside of fibers
-    unsigned must_not_suspend = 0;
+    wait_scope* scope = nullptr;            ///< the innermost; without effect outside of fibers
     const context_binding* bound = nullptr; ///< context_value's; a reference to the newest
+    unsigned must_not_suspend = 0;
 
     static surroundings& of_caller() noexcept;
 };
 
-class fiber_state : public surroundings {
+/// Members come in the order of how often they are used: a switch to or from a fiber touches the first cache line of
+/// this and the frames of the switch, which are below it; a wait touches the second as well.
+class alignas(64) fiber_state : public surroundings {
+    std::atomic<bool> cancel_requested_{false};
+    std::atomic<scheduler*> hub_{nullptr};
+
 public:
     /// Belongs to no hub yet: one takes it in with `settle`.
     static fiber_state* create(stack_pool& pool, const fiber_options& options, const fiber_entry& entry,
@@ -98,21 +103,22 @@ public:
     void settle(scheduler& on) noexcept;
 
     // Used by the scheduler and by what is built beside it; only on the fiber's own hub unless said otherwise.
-    const fiber_id id;
     context stack; ///< the active one; coroutines exchange what it describes
-    fiber_state* next_ready = nullptr;
-    list_links<fiber_state> all;
-    struct sleep_timer : timer {
-        explicit sleep_timer(fiber_state& owner) noexcept : fiber{owner} {}
-        fiber_state& fiber;
-    } timer{*this};
 
     parking* parked = nullptr;             ///< the wait it is in
     const wait_options* waiting = nullptr; ///< of that wait
     clock::time_point waiting_since;
-    std::uint64_t wait_number = 0;                  ///< how many there have been
+    std::uint64_t wait_number = 0; ///< how many there have been
+    struct sleep_timer : timer {
+        explicit sleep_timer(fiber_state& owner) noexcept : fiber{owner} {}
+        fiber_state& fiber;
+    } timer{*this};
     wake_cause timer_cause = wake_cause::timed_out; ///< whose deadline the timer stands for
     bool ended = false;
+
+    const fiber_id id;
+    fiber_state* next_ready = nullptr; ///< in an unstarted_queue
+    list_links<fiber_state> all;
 
     // Posted by other threads: the first before it has a home, the second by who has claimed its parking, the third
     // under interrupt_posted.
@@ -144,9 +150,7 @@ private:
     void call() noexcept;
     void finish() noexcept;
 
-    std::atomic<scheduler*> hub_{nullptr};
     std::atomic<std::uint32_t> references_{2};
-    std::atomic<bool> cancel_requested_{false};
     spin_lock stop_guard_;
     bool stop_requested_ = false;
     std::optional<std::stop_source> stop_; ///< made when somebody asks for a token: it allocates

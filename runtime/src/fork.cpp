@@ -52,7 +52,7 @@ void scheduler::after_fork_in_child() noexcept
     requests_.store(nullptr, std::memory_order_relaxed);
     cancel_all_.store(false, std::memory_order_relaxed);
     outside_work.store(0, std::memory_order_relaxed);
-    ready_ = {};
+    ready_.clear();
     timers_.clear();
 
     // The other fibers never run again, and their stacks stay as they are. For who joins them they have ended; and who

@@ -57,7 +57,7 @@ scheduler::~scheduler()
 fiber_state* scheduler::start(const fiber_options& options, const fiber_entry& entry, void* callable,
                               fiber_group* group)
 {
-    timers_.reserve(live_ + 1);
+    make_room();
     auto* fiber = fiber_state::create(stacks_, options, entry, callable);
     if (group)
         group->add(*fiber);
@@ -99,7 +99,7 @@ void scheduler::take_unstarted() noexcept
 void scheduler::take_in(fiber_state& fiber) noexcept
 {
     try {
-        timers_.reserve(live_ + 1);
+        make_room();
     } catch (const std::bad_alloc&) {
         fiber.terminate("there is no memory for its timer, and who started it cannot be told any more");
     }
@@ -210,7 +210,8 @@ void scheduler::leave(fiber_state& ended) noexcept
     auto* const following = next();
     const bool elsewhere = following && following->thread_pointer;
     current_fiber = elsewhere ? nullptr : following;
-    ended.stack.leave_for(following ? following->stack : *loop_, elsewhere ? following->thread_pointer : nullptr);
+    ended.stack.leave_for(following ? following->stack : *loop_, globals_,
+                          elsewhere ? following->thread_pointer : nullptr);
 }
 
 // ---- from other threads ---------------------------------------------------------------------------------------------

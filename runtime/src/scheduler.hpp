@@ -10,6 +10,7 @@
 // on the loop's stack only, where current_fiber is null and nothing can suspend.
 #include "fiber_state.hpp"
 #include "intrusive_list.hpp"
+#include "ready_queue.hpp"
 #include "stack_pool.hpp"
 #include "timer_queue.hpp"
 #include "unstarted_queue.hpp"
@@ -71,9 +72,10 @@ public:
 
     // From a fiber of this hub:
     void suspend() noexcept;
-    void yield() noexcept;
+    void suspend(fiber_state& self) noexcept;
+    void yield(fiber_state& self) noexcept;
     /// As `yield`, but it uses up more of the turn: who gives way has had the thread for long.
-    void give_way() noexcept;
+    void give_way(fiber_state& self) noexcept;
     void entered() noexcept { release_ended(); } ///< the first thing a new fiber does
     [[noreturn]] void leave(fiber_state& ended) noexcept;
 
@@ -128,6 +130,12 @@ private:
     void take_unstarted() noexcept;
     void take_in(fiber_state& fiber) noexcept;
     void add(fiber_state& fiber) noexcept;
+    /// For one more fiber, so that neither waking it nor setting its timer allocates.
+    void make_room()
+    {
+        timers_.reserve(live_ + 1);
+        ready_.reserve(live_ + 1);
+    }
     void wake_due() noexcept;
     void release_ended() noexcept;
     void cancel_now() noexcept;
@@ -143,7 +151,7 @@ private:
     context* loop_ = nullptr;      ///< on the stack of `run`, because each run may be on another thread
     thread_globals globals_{};
     void* thread_pointer_ = nullptr; ///< null: all fibers have that of the thread
-    intrusive_queue<fiber_state, &fiber_state::next_ready> ready_;
+    ready_queue ready_;
     int switches_left_ = 0;
     timer_queue timers_;
     clock::time_point turn_time_;
@@ -188,28 +196,32 @@ inline void scheduler::switch_to(context& from, fiber_state* next) noexcept
     }
     auto* const self = std::exchange(current_fiber, next);
     from.switch_to(next ? next->stack : *loop_, globals_);
-    current_fiber = self;
+    current_fiber = self; // null until now, if who has switched here has storage of its own
     release_ended();
 }
 
 inline void scheduler::suspend() noexcept
 {
-    auto* const self = current_fiber;
-    auto* const following = next();
-    if (following != self)
-        switch_to(self->stack, following);
+    suspend(*current_fiber);
 }
 
-inline void scheduler::yield() noexcept
+inline void scheduler::suspend(fiber_state& self) noexcept
 {
-    make_ready(*current_fiber);
-    suspend();
+    auto* const following = next();
+    if (following != &self)
+        switch_to(self.stack, following);
 }
 
-inline void scheduler::give_way() noexcept
+inline void scheduler::yield(fiber_state& self) noexcept
+{
+    ready_.push(self);
+    suspend(self);
+}
+
+inline void scheduler::give_way(fiber_state& self) noexcept
 {
     switches_left_ -= turn_length / 8;
-    yield();
+    yield(self);
 }
 
 } // namespace coir

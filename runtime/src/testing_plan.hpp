@@ -2,7 +2,7 @@
 #pragma once
 // What makes a hub follow a testing::schedule. In such a hub every switch goes through the loop, which asks this.
 #include "fiber_state.hpp"
-#include "unstarted_queue.hpp"
+#include "ready_queue.hpp"
 
 #include <coir/testing.hpp>
 
@@ -16,12 +16,9 @@ public:
     explicit testing_plan(testing::schedule& plan) noexcept : plan_{plan}, random_{plan.seed} {}
 
     /// Brings one of them to the front.
-    void choose(unstarted_queue::fiber_queue& ready) noexcept
+    void choose(ready_queue& ready) noexcept
     {
-        std::size_t size = 0;
-        for (auto* each = &ready.front(); each; each = each->next_ready)
-            ++size;
-        for (auto passed_over = random_() % size; passed_over > 0; --passed_over)
+        for (auto passed_over = random_() % ready.size(); passed_over > 0; --passed_over)
             ready.push(ready.pop());
     }
 
