@@ -145,8 +145,12 @@ void scheduler::run()
         take_unstarted();
         if (!ready_.empty()) {
             run_ready();
-            if (!ready_.empty())
+            if (!ready_.empty() &&
+                (++turns_without_poll_ == turns_without_poll_max || turn_time_ - last_poll_ >= time_without_poll_max)) {
                 driver_.poll();
+                turns_without_poll_ = 0;
+                last_poll_ = turn_time_;
+            }
             continue;
         }
         if (live_ == 0) {

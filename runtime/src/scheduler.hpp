@@ -114,6 +114,9 @@ public:
 
 private:
     static constexpr int turn_length = 128;
+    // Polling costs as much as dozens of switches, so it is for more than one turn; unless turns take long.
+    static constexpr int turns_without_poll_max = 16;
+    static constexpr std::chrono::microseconds time_without_poll_max{20};
     static constexpr unsigned posts_closed = 1U << 31;
 
     fiber_state* next() noexcept;
@@ -153,6 +156,8 @@ private:
     void* thread_pointer_ = nullptr; ///< null: all fibers have that of the thread
     ready_queue ready_;
     int switches_left_ = 0;
+    int turns_without_poll_ = 0;
+    clock::time_point last_poll_;
     timer_queue timers_;
     clock::time_point turn_time_;
     intrusive_list<fiber_state, &fiber_state::all> all_;

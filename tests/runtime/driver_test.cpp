@@ -68,7 +68,7 @@ TEST_CASE("a hub with ready fibers polls its driver now and then, and never wait
     record seen;
     runtime hub{std::make_unique<recording_driver>(seen)};
     run_in(hub, [] {
-        for (int i = 0; i < 10'000; ++i)
+        for (int i = 0; i < 100'000; ++i)
             this_fiber::yield();
     });
     CHECK(seen.waits.empty());
