@@ -112,8 +112,7 @@ TEST_CASE("what stdio does inside of libc is told, with who has called it") {
                     "blocks_in_stdio (audit-escapes)"});
 }
 
-// GCC 12's sanitizers leave the lock of their allocator to a forked child as it is, which the auditor may just hold.
-TEST_CASE("a child that a fiber has forked is audited too" * doctest::skip(support::sanitized)) {
+TEST_CASE("a child that a fiber has forked is audited too") {
     tells("fork", {"(in the child) has blocked hub 0", "blocks_in_raw_read"});
 }
 
