@@ -212,6 +212,13 @@ void stage::until_waiting(const actor& who) const
     }
 }
 
+void stage::until(const std::atomic<bool>& said) const
+{
+    while (!said)
+        in_fiber_ ? coir::this_fiber::sleep_for(std::chrono::milliseconds{1})
+                  : std::this_thread::sleep_for(std::chrono::milliseconds{1});
+}
+
 std::string stage::transcript() const
 {
     const std::lock_guard held{mutex_};
