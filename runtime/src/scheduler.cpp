@@ -342,6 +342,7 @@ std::vector<fiber_info> scheduler::fibers() const
 std::string scheduler::describe() const
 {
     std::ostringstream text;
+    const auto now = driver_.now(); // a hub that sleeps has not looked for as long as its fibers wait
     for (auto* fiber = all_.first(); fiber; fiber = all_.next(*fiber)) {
         text << "  fiber " << fiber->id;
         if (*fiber->name)
@@ -358,7 +359,7 @@ std::string scheduler::describe() const
             text << reason.what;
             if (reason.object)
                 text << ' ' << reason.object;
-            const auto age = turn_time_ - fiber->waiting_since;
+            const auto age = now - fiber->waiting_since;
             text << ", " << std::chrono::duration_cast<std::chrono::milliseconds>(age).count() << " ms";
             if (!fiber->waiting->interruptible)
                 text << ", cannot be cancelled";
