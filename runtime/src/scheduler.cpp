@@ -115,7 +115,10 @@ void scheduler::add(fiber_state& fiber) noexcept
     ++live_;
     if (cancelling_)
         fiber.request_cancel();
-    make_ready(fiber);
+    if (current_fiber)
+        ready_.push_started(fiber);
+    else
+        ready_.push(fiber);
 }
 
 void scheduler::take_in(scheduler& hub, hub_request& request) noexcept
