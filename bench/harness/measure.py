@@ -1,18 +1,25 @@
 # SPDX-License-Identifier: BSL-1.0
 """Running one workload for one peer, in three ways: for time, under strace, under callgrind."""
 
+import atexit
 import contextlib
+import functools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.request
 from pathlib import Path
 
 from harness.workloads import CORES
 
+SOURCES = Path(__file__).resolve().parent.parent
+PYTHON = "/usr/bin/python3"  # Debian's, which has Debian's gevent
 TIME_LIMIT = 120
 
 
@@ -20,28 +27,62 @@ class Failed(Exception):
     """The program ended badly, or said that its own result is wrong."""
 
 
+def has_module(name):
+    return subprocess.run([PYTHON, "-c", f"import {name}"], capture_output=True).returncode == 0
+
+
+@functools.cache
+def why_missing(peer):
+    """For what is not built: whether it is there."""
+    if peer == "gevent":
+        return not os.path.exists(PYTHON) or not has_module("gevent")
+    return peer == "nginx" and not shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
+
+
 def program_of(workload, peer, build):
-    """The command of a peer without its number of operations; None if it was not built."""
+    """The command of a peer without its number of operations; None if it is not there."""
+    script = SOURCES / workload.program / f"{peer}.py"
     if workload.program == "calls":
-        command = [build / "calls", peer, *workload.arguments]
+        command = [build / "calls", peer]
+    elif script.exists():
+        command = [PYTHON, "-P", script]
     else:
-        command = [build / f"{workload.program}-{peer}"]
-        if workload.kind == "program":
-            command += workload.arguments
-    return [str(part) for part in command] if command[0].exists() else None
+        command = [build / workload.programs.get(peer, f"{workload.program}-{peer}")]
+    if peer == "preloaded":
+        command = [build.parent / "tools/launcher/coir", "run", "--threads=fibers", *command]
+    if workload.kind == "program":
+        command += workload.arguments
+    there = all(part.exists() for part in command if isinstance(part, Path)) and not why_missing(peer)
+    if workload.kind == "http" and not shutil.which("wrk"):
+        there = False
+    return [str(part) for part in command] if there else None
 
 
-def environment():
-    return os.environ | {"GOMAXPROCS": "1", "LC_ALL": "C"}
+@functools.cache
+def directory():
+    """For files of the programs: it goes when the harness ends."""
+    made = tempfile.TemporaryDirectory(prefix="coir-bench-")
+    atexit.register(made.cleanup)
+    here = Path(made.name)
+    if shutil.which("openssl"):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-days", "2", "-subj", "/CN=localhost", "-keyout", here / "key.pem",
+                        "-out", here / "certificate.pem"], capture_output=True, check=True)
+    return here
 
 
-def start(command, core, **more):
-    return subprocess.Popen(["taskset", "-c", str(core), *command], stdin=subprocess.DEVNULL, env=environment(),
-                            text=True, **more)
+def environment(workload):
+    return os.environ | {"GOMAXPROCS": "1", "LC_ALL": "C", "PYTHONPATH": str(SOURCES / "support"),
+                         "PYTHONDONTWRITEBYTECODE": "1", "BENCH_DIRECTORY": str(directory())} | workload.environment
 
 
-def run(command, core):
-    process = start(command, core, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def start(command, core, workload, **more):
+    return subprocess.Popen(["taskset", "-c", str(core), *command], stdin=subprocess.DEVNULL,
+                            env=environment(workload), text=True, **more)
+
+
+def run(command, core, workload):
+    process = start(command, core, workload, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         out, errors = process.communicate(timeout=TIME_LIMIT)
     except subprocess.TimeoutExpired:
@@ -65,9 +106,9 @@ def result_of(text):
 
 
 @contextlib.contextmanager
-def server(command, core):
+def server(command, core, workload):
     """A server that has announced its port; yields (pid, port)."""
-    process = start(command, core, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = start(command, core, workload, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     pid = process.pid
     try:
         line = process.stdout.readline()
@@ -87,19 +128,45 @@ def server(command, core):
         process.stdout.close()
 
 
+def run_wrk(workload, pid, port, milliseconds):
+    """wrk drives the server for whole seconds; what it spent is taken from its process's clock."""
+    url = f"http://127.0.0.1:{port}/"
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=10) as answer:
+        if answer.read() != b"hello, fiber\n":
+            raise Failed("another answer than the others'")
+    clock = (~pid << 3) | 2  # clock_getcpuclockid(3)
+    begin, wall = time.clock_gettime_ns(clock), time.monotonic_ns()
+    out = run(["wrk", "-t1", "-c100", "--latency", f"-d{max(1, round(milliseconds / 1000))}s", url],
+              workload.cores or CORES["load"], workload)
+    cpu, wall = time.clock_gettime_ns(clock) - begin, time.monotonic_ns() - wall
+    if "Socket errors" in out or "Non-2xx" in out:
+        raise Failed("wrk: " + re.search(r".*(Socket errors|Non-2xx).*", out)[0].strip())
+    nanoseconds = {"us": 1e3, "ms": 1e6, "s": 1e9}
+    latency = {int(percent): float(value) * nanoseconds[unit]
+               for percent, value, unit in re.findall(r"^\s+(\d+)%\s+([\d.]+)(us|ms|s)$", out, re.MULTILINE)}
+    return {"operations": int(re.search(r"(\d+) requests in", out)[1]), "cpu_ns": cpu, "wall_ns": wall,
+            "latency_p50_ns": latency[50], "latency_p99_ns": latency[99]}
+
+
 def run_once(workload, peer, build, milliseconds, wrap=(), operations=None, shorten=1):
     """One run. `wrap` comes before the subject's command; `operations` makes it a count instead of a measurement."""
     command = [*wrap, *program_of(workload, peer, build)]
-    load = str(build / "echo-load")
+    subject, load = workload.cores or CORES["subject"], workload.cores or CORES["load"]
     count = operations or workload.operations // workload.slow.get(peer, 1) // (shorten if workload.scalable else 1)
-    if workload.kind == "echo":
-        with server(command, CORES["subject"]) as (pid, port):
-            arguments = [load, port, pid, *workload.arguments, milliseconds, operations or 0]
-            return result_of(run([str(part) for part in arguments], CORES["load"]))
+    if workload.kind in ("server", "http"):
+        with server(command, subject, workload) as (pid, port):
+            if workload.kind == "http":
+                return result_of(json.dumps(run_wrk(workload, pid, port, milliseconds)))
+            arguments = [build / workload.load, port, pid, *workload.arguments, milliseconds, operations or 0]
+            result = result_of(run([str(part) for part in arguments], load, workload))
+            if not any(title == "reached" for title, *_ in workload.extras):
+                if result.get("connections", 0) not in (0, workload.arguments[0]):
+                    raise Failed(f"no more than {result['connections']} connections")
+            return result
     if workload.kind == "fetch":
-        with server([str(build / "fetch-server")], CORES["load"]) as (_, port):
-            return result_of(run([*command, str(port), str(count)], CORES["subject"]))
-    return result_of(run([*command, str(count)], workload.cores or CORES["subject"]))
+        with server([str(build / "fetch-server")], load, workload) as (_, port):
+            return result_of(run([*command, str(port), str(count)], subject, workload))
+    return result_of(run([*command, str(count)], subject, workload))
 
 
 def per_operation(workload, measure):

@@ -42,10 +42,11 @@ public:
     }
 
     /// All have ended.
-    void woken()
+    void woken(bool checked = true)
     {
         wake_.stop();
-        watch_.print_totals(fibers_, {{"create_ns", watch_.wall_ns()},
+        watch_.print_totals(fibers_, {{"checked", checked},
+                                      {"create_ns", watch_.wall_ns()},
                                       {"wake_ns", wake_.wall_ns()},
                                       {"rss", rss_},
                                       {"page_tables", tables_},

@@ -6,6 +6,7 @@
 //     bench::stopwatch watch;
 //     ...
 //     watch.report(count);       // {"operations": 1000000, "cpu_ns": 4600000, "wall_ns": 4600123}
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -78,10 +79,10 @@ private:
     number wall_;
 };
 
-/// A line of /proc/self/status, such as VmRSS or VmPTE, in bytes.
-inline number status_bytes(const std::string& name)
+/// A line of /proc/self/status, or another process's, such as VmRSS or VmPTE, in bytes.
+inline number status_bytes(const std::string& name, const std::string& file = "/proc/self/status")
 {
-    std::ifstream status{"/proc/self/status"};
+    std::ifstream status{file};
     for (std::string line; std::getline(status, line);)
         if (line.starts_with(name + ':'))
             return std::atoll(line.c_str() + name.size() + 1) * 1024;
@@ -103,13 +104,16 @@ inline number peak_rss()
     return status_bytes("VmHWM");
 }
 
-/// As many descriptors as we may have.
+/// As many descriptors as we may have: more than the hard limit where we may raise that.
 inline void raise_descriptor_limit()
 {
     rlimit limit{};
     ::getrlimit(RLIMIT_NOFILE, &limit);
-    limit.rlim_cur = limit.rlim_max;
-    ::setrlimit(RLIMIT_NOFILE, &limit);
+    const rlimit wanted{.rlim_cur = 200'000, .rlim_max = std::max(limit.rlim_max, rlim_t{200'000})};
+    if (limit.rlim_max >= wanted.rlim_cur || ::setrlimit(RLIMIT_NOFILE, &wanted) != 0) {
+        limit.rlim_cur = limit.rlim_max;
+        ::setrlimit(RLIMIT_NOFILE, &limit);
+    }
 }
 
 } // namespace bench

@@ -37,20 +37,39 @@ inline void announce(number port)
     print({{"port", port}});
 }
 
-/// `flags` may be SOCK_NONBLOCK.
+/// `flags` may be SOCK_NONBLOCK. Another may listen on the same port.
+inline int listen_on(sockaddr_in address, int flags)
+{
+    const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+    must(listener >= 0, "socket");
+    const int on = 1;
+    ::setsockopt(listener, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    must(::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0, "bind");
+    must(::listen(listener, 4096) == 0, "listen");
+    return listener;
+}
+
+inline sockaddr_in local_address(int socket)
+{
+    sockaddr_in address{};
+    socklen_t size = sizeof address;
+    must(::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0, "getsockname");
+    return address;
+}
+
 inline int listen_on_loopback(int flags = 0)
 {
     std::signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
-    const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
-    must(listener >= 0, "socket");
-    auto address = loopback(0);
-    must(::bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0, "bind");
-    must(::listen(listener, 4096) == 0, "listen");
-    socklen_t size = sizeof address;
-    must(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) == 0, "getsockname");
-    announce(ntohs(address.sin_port));
+    const int listener = listen_on(loopback(0), flags);
+    announce(ntohs(local_address(listener).sin_port));
     return listener;
+}
+
+/// Another listener on the same port: the kernel spreads the connections.
+inline int share_port(int listener, int flags = 0)
+{
+    return listen_on(local_address(listener), flags);
 }
 
 inline void no_delay(int socket)
