@@ -95,7 +95,8 @@ private:
 
     const settings settings_;
     bool traps_ = false;
-    std::atomic<int> bell_{0}; ///< a futex, which says that there is something to do
+    std::atomic<int> bell_{0};     ///< a futex, which says that there is something to do
+    std::atomic<int> watching_{0}; ///< a futex: the thread has started
     std::atomic<bool> finished_{false};
 
     std::mutex guard_; ///< for all below
@@ -172,6 +173,7 @@ void auditor::start_thread()
     sigset_t before;
     ::sigfillset(&all);
     ::pthread_sigmask(SIG_SETMASK, &all, &before);
+    watching_.store(0, std::memory_order_relaxed);
     has_thread_ = ::pthread_create(
                       &thread_, nullptr,
                       [](void* self) -> void* {
@@ -180,6 +182,10 @@ void auditor::start_thread()
                       },
                       this) == 0;
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    // A fork must not catch it while it starts, with a lock of the allocator's that a child would never get; later it
+    // needs none but under guard_, which the fork takes.
+    while (has_thread_ && !watching_.load(std::memory_order_acquire))
+        raw_syscall(SYS_futex, reinterpret_cast<long>(&watching_), FUTEX_WAIT_PRIVATE, 0, 0);
     if (has_thread_)
         ::pthread_setname_np(thread_, "coir-audit");
     else
@@ -206,6 +212,8 @@ void auditor::forked()
 
 void auditor::watch()
 {
+    watching_.store(1, std::memory_order_release);
+    raw_syscall(SYS_futex, reinterpret_cast<long>(&watching_), FUTEX_WAKE_PRIVATE, 1);
 #ifdef SYS_close_range
     // A table of descriptors of its own, with nothing but stderr: so the program meets no descriptor of ours and cannot
     // close one, and a pipe or socket that it closes is not kept open here.

@@ -117,7 +117,8 @@ public:
     bool ended = false;
 
     const fiber_id id;
-    fiber_state* next_ready = nullptr; ///< in an unstarted_queue
+    fiber_state* next_ready = nullptr;   ///< in a list of those that run next, or have not started
+    fiber_state* outer_family = nullptr; ///< see ready_queue
     list_links<fiber_state> all;
 
     // Posted by other threads: the first before it has a home, the second by who has claimed its parking, the third

@@ -115,7 +115,10 @@ void scheduler::add(fiber_state& fiber) noexcept
     ++live_;
     if (cancelling_)
         fiber.request_cancel();
-    make_ready(fiber);
+    if (current_fiber)
+        ready_.push_started(fiber);
+    else
+        ready_.push(fiber);
 }
 
 void scheduler::take_in(scheduler& hub, hub_request& request) noexcept
@@ -342,6 +345,7 @@ std::vector<fiber_info> scheduler::fibers() const
 std::string scheduler::describe() const
 {
     std::ostringstream text;
+    const auto now = driver_.now(); // a hub that sleeps has not looked for as long as its fibers wait
     for (auto* fiber = all_.first(); fiber; fiber = all_.next(*fiber)) {
         text << "  fiber " << fiber->id;
         if (*fiber->name)
@@ -358,7 +362,7 @@ std::string scheduler::describe() const
             text << reason.what;
             if (reason.object)
                 text << ' ' << reason.object;
-            const auto age = turn_time_ - fiber->waiting_since;
+            const auto age = now - fiber->waiting_since;
             text << ", " << std::chrono::duration_cast<std::chrono::milliseconds>(age).count() << " ms";
             if (!fiber->waiting->interruptible)
                 text << ", cannot be cancelled";

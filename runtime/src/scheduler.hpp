@@ -81,7 +81,13 @@ public:
 
     // On this hub's thread:
     fiber_state* start(const fiber_options& options, const fiber_entry& entry, void* callable, fiber_group* group);
-    void make_ready(fiber_state& fiber) noexcept { ready_.push(fiber); }
+    void make_ready(fiber_state& fiber) noexcept
+    {
+        if (current_fiber)
+            ready_.push_woken(fiber);
+        else
+            ready_.push(fiber); // what comes from outside waits its turn
+    }
     bool is_this_thread() const noexcept { return of_this_thread() == this; }
 
     // What a fiber's requests ask for.

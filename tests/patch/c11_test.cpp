@@ -7,6 +7,8 @@
 #include <threads.h>
 #include <unistd.h>
 
+#include <atomic>
+
 namespace {
 
 timespec in(long milliseconds)
@@ -39,15 +41,17 @@ TEST_CASE("a mtx_t held across a wait keeps others out") {
                   mtx_t mutex;
                   on.note("init", name(::mtx_init(&mutex, type)));
                   on.note("lock", name(::mtx_lock(&mutex)));
+                  std::atomic<bool> in_vain{false};
                   auto other = on.start([&] {
                       on.note("try", name(::mtx_trylock(&mutex)));
                       const auto soon = in(2);
                       on.note("timed", name(::mtx_timedlock(&mutex, &soon)));
+                      in_vain = true;
                       on.note("lock", name(::mtx_lock(&mutex)));
                       on.note("unlock", name(::mtx_unlock(&mutex)));
                   });
+                  on.until(in_vain);
                   on.until_waiting(other.who());
-                  ::usleep(10'000);
                   ::mtx_unlock(&mutex);
                   other.join();
                   ::mtx_destroy(&mutex);

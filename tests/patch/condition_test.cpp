@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "native_diff.hpp"
+#include "descriptors.hpp"
 
 #include <coir/fiber_group.hpp>
 #include <coir/runtime.hpp>
@@ -113,14 +113,17 @@ TEST_CASE("a wait with an error-checking mutex of another is refused") {
               ::pthread_mutex_init(&mutex, &attributes);
               pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
               on.record_error("not held", [&] { return ::pthread_cond_wait(&condition, &mutex); });
-              auto other = on.start([&] {
+              const auto [told, tells] = make_pipe(on);
+              auto other = on.start([&, told = told] {
+                  char byte;
                   ::pthread_mutex_lock(&mutex);
-                  ::usleep(20'000);
+                  must(::read(told, &byte, 1));
                   ::pthread_mutex_unlock(&mutex);
               });
               on.until_waiting(other.who());
               const auto time = in(CLOCK_REALTIME, 3'600'000);
               on.record_error("another's", [&] { return ::pthread_cond_timedwait(&condition, &mutex, &time); });
+              must(::write(tells, "x", 1));
               other.join();
               ::pthread_mutex_lock(&mutex);
               const auto soon = in(CLOCK_REALTIME, 5);

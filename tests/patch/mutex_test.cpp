@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 
 namespace {
 
@@ -131,6 +132,7 @@ TEST_CASE("a lock with a time gives up at that time, of either clock") {
         native_diff([type = type](stage& on) {
             mutex shared{type};
             ::pthread_mutex_lock(&shared);
+            std::atomic<bool> in_vain{false};
             auto other = on.start([&] {
                 auto time = in(CLOCK_REALTIME, 5);
                 on.record_error("timed", [&] { return ::pthread_mutex_timedlock(&shared, &time); });
@@ -146,6 +148,7 @@ TEST_CASE("a lock with a time gives up at that time, of either clock") {
                 time = in(CLOCK_MONOTONIC, 5);
                 on.record_error("not a clock",
                                 [&] { return ::pthread_mutex_clocklock(&shared, CLOCK_PROCESS_CPUTIME_ID, &time); });
+                in_vain = true;
                 time = in(CLOCK_REALTIME, 3'600'000);
                 on.record_error("in time", [&] { return ::pthread_mutex_timedlock(&shared, &time); });
                 ::pthread_mutex_unlock(&shared);
@@ -153,7 +156,7 @@ TEST_CASE("a lock with a time gives up at that time, of either clock") {
                 on.record_error("free", [&] { return ::pthread_mutex_timedlock(&shared, &time); });
                 ::pthread_mutex_unlock(&shared);
             });
-            ::usleep(30'000);
+            on.until(in_vain);
             on.until_waiting(other.who());
             ::pthread_mutex_unlock(&shared);
         });
@@ -326,13 +329,15 @@ TEST_CASE("who has a reader-writer lock for writing is told that waiting for it 
               on.record_error("read", [&] { return ::pthread_rwlock_rdlock(&lock); });
               const auto soon = in(CLOCK_REALTIME, 2);
               on.record_error("timed", [&] { return ::pthread_rwlock_timedwrlock(&lock, &soon); });
+              std::atomic<bool> in_vain{false};
               auto other = on.start([&] {
                   on.record_error("another", [&] { return ::pthread_rwlock_timedrdlock(&lock, &soon); });
+                  in_vain = true;
                   on.record_error("another", [&] { return ::pthread_rwlock_wrlock(&lock); });
                   on.record_error("unlock", [&] { return ::pthread_rwlock_unlock(&lock); });
               });
+              on.until(in_vain);
               on.until_waiting(other.who());
-              ::usleep(5000);
               CHECK(::pthread_rwlock_unlock(&lock) == 0);
               other.join();
               on.record_error("try", [&] { return ::pthread_rwlock_trywrlock(&lock); });

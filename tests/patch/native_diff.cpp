@@ -199,17 +199,27 @@ void stage::close(int descriptor)
 
 void stage::until_waiting(const actor& who) const
 {
-    if (in_fiber_) {
-        do // sleeps, so that the hub looks for events: who waits for one that has come already does not wait
+    // Once is not enough. A thread that is on its way may sleep for a moment for other reasons, and either is still
+    // asleep while what it waits for has been sent and not been delivered yet.
+    constexpr int looks = 5;
+    for (int asleep = 0; asleep < looks;) {
+        bool waiting = false;
+        if (in_fiber_) {
             coir::this_fiber::sleep_for(std::chrono::milliseconds{1});
-        while (!waits(who.fiber));
-        return;
+            waiting = waits(who.fiber);
+        } else {
+            std::this_thread::sleep_for(std::chrono::milliseconds{1});
+            waiting = who.thread != 0 && state_of_thread(who.thread) == 'S';
+        }
+        asleep = waiting ? asleep + 1 : 0;
     }
-    // A thread that is on its way may sleep for a moment for other reasons.
-    for (int asleep = 0; asleep < 5;) {
-        std::this_thread::sleep_for(std::chrono::milliseconds{1});
-        asleep = who.thread != 0 && state_of_thread(who.thread) == 'S' ? asleep + 1 : 0;
-    }
+}
+
+void stage::until(const std::atomic<bool>& said) const
+{
+    while (!said)
+        in_fiber_ ? coir::this_fiber::sleep_for(std::chrono::milliseconds{1})
+                  : std::this_thread::sleep_for(std::chrono::milliseconds{1});
 }
 
 std::string stage::transcript() const

@@ -119,6 +119,8 @@ public:
     /// Until the body, or the companion, is suspended in some call.
     void until_waiting() const { until_waiting(self_); }
     void until_waiting(const actor& who) const;
+    /// Until another says so.
+    void until(const std::atomic<bool>& said) const;
 
     std::string transcript() const;
     /// What has become of the flags of the descriptors that are still open: compared, but not part of the transcript.

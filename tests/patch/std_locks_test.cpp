@@ -50,15 +50,18 @@ template <class Mutex> void gives_up_in_time()
 {
     coir::run([] {
         Mutex mutex;
+        bool in_vain = false;
         mutex.lock();
         coir::fiber other{[&] {
             CHECK_FALSE(mutex.try_lock());
             CHECK_FALSE(mutex.try_lock_for(3ms));
             CHECK_FALSE(mutex.try_lock_until(std::chrono::system_clock::now() + 3ms));
+            in_vain = true;
             CHECK(mutex.try_lock_for(1h));
             mutex.unlock();
         }};
-        ::usleep(20'000);
+        while (!in_vain)
+            ::usleep(1000);
         mutex.unlock();
         other.join();
     });

@@ -4,9 +4,16 @@
 #include <coir/event.hpp>
 #include <coir/fiber.hpp>
 #include <coir/inspect.hpp>
+#include <coir/offload.hpp>
+#include <coir/runtime.hpp>
 #include <coir/testing.hpp>
 
+#include <pthread.h>
+
+#include <atomic>
+#include <csignal>
 #include <string>
+#include <thread>
 
 using namespace coir;
 using namespace std::chrono_literals;
@@ -74,6 +81,28 @@ TEST_CASE("describe_fibers has a line for each fiber") {
         CHECK(text.find("waits for descriptor 17 to be readable, 1500 ms, cannot be cancelled") != std::string::npos);
         gate.set();
     });
+}
+
+TEST_CASE("the age of a wait is of now, also while the hub sleeps and has not looked for as long") {
+    static std::string text;
+    static std::atomic<bool> told{false};
+    const auto before = ::signal(SIGUSR1, [](int) {
+        text = describe_fibers();
+        told = true;
+        told.notify_one();
+    });
+    run([] {
+        const auto hub = ::pthread_self();
+        offload([hub] {
+            std::this_thread::sleep_for(20ms); // the hub went to sleep before most of it had passed
+            ::pthread_kill(hub, SIGUSR1);
+            told.wait(false);
+        });
+    });
+    ::signal(SIGUSR1, before);
+    CAPTURE(text);
+    CHECK(text.find("(main): waits for offload, ") != std::string::npos);
+    CHECK(text.find(", 0 ms") == std::string::npos);
 }
 
 TEST_CASE("on a plain thread there are no fibers to list") {

@@ -166,6 +166,13 @@ template <class Request> crowd together(std::size_t count, Request&& request)
     return together(count, std::forward<Request>(request), [] {});
 }
 
+/// The same for a server that answers when `count + 1` requests have come: `request(count)` is the last one, made by
+/// the fiber that looks.
+template <class Request> crowd all_but_one_together(std::size_t count, Request&& request)
+{
+    return together(count, request, [&] { request(count); });
+}
+
 /// In a fiber, until `count` fibers that are called "request" wait for a descriptor.
 inline void wait_until_waiting(std::size_t count)
 {

@@ -55,7 +55,7 @@ bool gather(int number)
         return true;
     }
     const int generation = mine.generation;
-    if (changed.wait_for(lock, 30s, [&] { return mine.generation != generation; }))
+    if (changed.wait_for(lock, 120s, [&] { return mine.generation != generation; }))
         return true;
     --mine.inside;
     return false;
