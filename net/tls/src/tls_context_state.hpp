@@ -17,7 +17,7 @@ struct tls_context::state {
     state(bool is_client, std::size_t sessions_max) : client{is_client}, sessions{sessions_max} {}
 };
 
-/// What happens in OpenSSL's callbacks; in tls_stream.cpp.
+/// What happens in OpenSSL's callbacks; in tls_stream_state.cpp.
 int note_failed_certificate(int accepted, X509_STORE_CTX* at) noexcept;
 int keep_new_session(SSL* connection, SSL_SESSION* session) noexcept;
 
