@@ -27,6 +27,7 @@
 #include <fstream>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -119,6 +120,11 @@ inline std::size_t nonblocking_sockets()
     return count;
 }
 
+inline bool waits_for_descriptor(const coir::fiber_info& one)
+{
+    return one.name == "request" && one.doing == coir::fiber_info::state::waiting && one.waiting_for.descriptor >= 0;
+}
+
 /// The most that was seen at one time.
 struct crowd {
     std::size_t waiting = 0; ///< fibers that waited for a descriptor
@@ -128,10 +134,7 @@ struct crowd {
     void look()
     {
         const auto all = coir::fibers();
-        const auto now = std::ranges::count_if(all, [](const coir::fiber_info& each) {
-            return each.name == "request" && each.doing == coir::fiber_info::state::waiting &&
-                   each.waiting_for.descriptor >= 0;
-        });
+        const auto now = std::ranges::count_if(all, waits_for_descriptor);
         waiting = std::max(waiting, static_cast<std::size_t>(now));
         threads = std::max(threads, working_threads());
         nonblocking = std::max(nonblocking, nonblocking_sockets());
@@ -173,11 +176,19 @@ template <class Request> crowd all_but_one_together(std::size_t count, Request&&
     return together(count, request, [&] { request(count); });
 }
 
-/// In a fiber, until `count` fibers that are called "request" wait for a descriptor.
+/// In a fiber, until `count` fibers that are called "request" wait for an answer. Who still waits for a connection
+/// waits for a descriptor too; where that takes the kernel a moment, it is over after some looks.
 inline void wait_until_waiting(std::size_t count)
 {
-    for (crowd now; now.waiting < count; now.look())
+    constexpr int looks = 5;
+    for (int seen = 0; seen < looks;) {
         coir::this_fiber::sleep_for(1ms);
+        const auto all = coir::fibers();
+        const auto now = std::ranges::count_if(all, [](const coir::fiber_info& each) {
+            return waits_for_descriptor(each) && each.waiting_for.what != std::string_view{"writable"};
+        });
+        seen = static_cast<std::size_t>(now) >= count ? seen + 1 : 0;
+    }
 }
 
 // ---- cut off --------------------------------------------------------------------------------------------------------
@@ -215,7 +226,8 @@ inline void wait_until_asleep(pid_t thread)
         const auto name_end = stat.rfind(')');
         return name_end != std::string::npos && stat.substr(name_end, 3) == ") S";
     };
-    while (!asleep())
+    constexpr int looks = 5; // it may sleep for a moment for other reasons
+    for (int seen = 0; seen < looks; seen = asleep() ? seen + 1 : 0)
         ::usleep(1'000);
 }
 
