@@ -72,6 +72,8 @@ public:
     void request_cancel() noexcept;
     bool request_stop() noexcept;
     std::stop_token stop_token();
+    /// As if it never had been, but for stop tokens: see signal_wait.hpp.
+    void forget_cancel() noexcept { cancel_requested_.store(false, std::memory_order_relaxed); }
     bool cancel_requested() const noexcept { return cancel_requested_.load(std::memory_order_relaxed); }
 
     /// A quick look: false is certain.

@@ -26,4 +26,16 @@ void signal_wait::end(std::uint64_t wait) const noexcept
         fiber_->parked->wake(wake_cause::handled);
 }
 
+void signal_wait::cancel() const noexcept
+{
+    if (is_here())
+        fiber_->request_cancel();
+}
+
+void signal_wait::forget_cancel() const noexcept
+{
+    if (is_here())
+        fiber_->forget_cancel();
+}
+
 } // namespace coir

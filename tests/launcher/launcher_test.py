@@ -30,6 +30,7 @@ build = pathlib.Path(sys.argv[1]).resolve()
 launcher = build / "tools/launcher/coir"
 ordinary = build / "tests/launcher/ordinary"
 threads = build / "tests/launcher/threads"
+cancels = build / "tests/launcher/cancels"
 python = "/usr/bin/python3"  # Debian's, and not what a version manager puts in its place
 servers = None
 
@@ -309,6 +310,12 @@ class Threads(Test):
         for way, status in [("exit in thread", 8), ("pthread_exit", 0)]:
             with self.subTest(way):
                 self.assertEqual(self.equal(ordinary, way, switches=self.fibers).returncode, status)
+
+    def test_cancels(self):
+        """pthread_cancel, pthread_exit and pthread_kill do the same to threads that are fibers"""
+        for what in ["waits", "states", "kills", "main"]:
+            with self.subTest(what):
+                self.assertEqual(self.equal(cancels, what, switches=self.fibers).returncode, 0)
 
     def test_server(self):
         """a server with a thread for each connection has 1,000 at once under coir run, on one kernel thread"""

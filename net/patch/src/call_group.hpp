@@ -25,7 +25,8 @@ inline constexpr call_group call_groups[] = {
     {"filelock", " file_lock "},
     {"disk", " sync "},
     {"ipc", " queue "},
-    {"thread", " barrier c11 condition fiber_mutex fiber_threads key mutex once semaphore syscall thread "},
+    {"thread",
+     " barrier c11 cancellation_points condition fiber_mutex fiber_threads key mutex once semaphore syscall thread "},
 };
 
 /// The bit of the group that a source file belongs to.

@@ -42,7 +42,8 @@ int wait_here(pthread_cond_t* condition, pthread_mutex_t* mutex, clock::time_poi
 {
     int result = 0;
     const auto cause = parking_lot::park(
-        condition, {.reason = {"pthread_cond", condition}, .deadline = deadline, .interruptible = false},
+        condition,
+        {.reason = {"pthread_cond", condition}, .deadline = deadline, .interruptible = threads_may_be_cancelled()},
         [] { return true; }, [&] { return (result = any_mutex_unlock(mutex)) == 0; });
     if (result != 0)
         return result; // not the owner: as pthread_cond_wait reports it

@@ -38,6 +38,16 @@ bool starts_fibers() noexcept
     return thread_shell::prepared() && this_fiber::active();
 }
 
+/// A cancellation point.
+template <class Join> [[gnu::always_inline]] inline int joining(Join&& join)
+{
+    auto* const self = thread_cancellation::own();
+    if (!self)
+        return join();
+    self->act_if_due(__builtin_return_address(0));
+    return self->point(join, [](int) { return false; });
+}
+
 int timed_join(thread_shell::reference& thread, void** result, clockid_t which, const timespec* time) noexcept
 {
     if (!valid_nanoseconds(time))
@@ -87,8 +97,10 @@ COIR_INTERPOSE int thrd_create(thrd_t* thread, thrd_start_t function, void* argu
 COIR_INTERPOSE int pthread_join(pthread_t thread, void** result)
 {
     static const auto genuine = next<decltype(::pthread_join)>("pthread_join");
-    thread_shell::reference known{thread};
-    return known && this_fiber::active() ? known->join(result, never) : genuine(thread, result);
+    return joining([&] {
+        thread_shell::reference known{thread};
+        return known && this_fiber::active() ? known->join(result, never) : genuine(thread, result);
+    });
 }
 
 COIR_INTERPOSE int pthread_tryjoin_np(pthread_t thread, void** result) noexcept
@@ -101,18 +113,29 @@ COIR_INTERPOSE int pthread_tryjoin_np(pthread_t thread, void** result) noexcept
 COIR_INTERPOSE int pthread_timedjoin_np(pthread_t thread, void** result, const timespec* time)
 {
     static const auto genuine = next<decltype(::pthread_timedjoin_np)>("pthread_timedjoin_np");
-    thread_shell::reference known{thread};
-    return known && this_fiber::active() ? timed_join(known, result, CLOCK_REALTIME, time)
-                                         : genuine(thread, result, time);
+    return joining([&] {
+        thread_shell::reference known{thread};
+        return known && this_fiber::active() ? timed_join(known, result, CLOCK_REALTIME, time)
+                                             : genuine(thread, result, time);
+    });
 }
 
 COIR_INTERPOSE int pthread_clockjoin_np(pthread_t thread, void** result, clockid_t which, const timespec* time)
 {
     static const auto genuine = next<decltype(::pthread_clockjoin_np)>("pthread_clockjoin_np");
-    thread_shell::reference known{thread};
-    if (!known || !this_fiber::active() || (which != CLOCK_REALTIME && which != CLOCK_MONOTONIC))
-        return genuine(thread, result, which, time);
-    return timed_join(known, result, which, time);
+    return joining([&] {
+        thread_shell::reference known{thread};
+        if (!known || !this_fiber::active() || (which != CLOCK_REALTIME && which != CLOCK_MONOTONIC))
+            return genuine(thread, result, which, time);
+        return timed_join(known, result, which, time);
+    });
+}
+
+/// libcoir-patch's calls pthread_join, with nothing to be cleaned up.
+COIR_INTERPOSE int thrd_join(thrd_t thread, int* result)
+{
+    static const auto genuine = next<decltype(::thrd_join)>("thrd_join");
+    return joining([&] { return genuine(thread, result); });
 }
 
 COIR_INTERPOSE int pthread_detach(pthread_t thread) noexcept

@@ -81,6 +81,7 @@ constinit mailbox<ended_wait, 16> ended_waits;
 constinit std::atomic<bool> more_to_unpark{false};
 
 signal_wait heeding;
+constinit bool threads_are_cancelled = false;
 [[gnu::tls_model("initial-exec")]] constinit thread_local const signal_wait* meant = nullptr;
 
 /// In the loop of each hub that listens.
@@ -119,6 +120,16 @@ void heed_signals() noexcept
 bool signals_are_heeded() noexcept
 {
     return !(heeding == signal_wait{});
+}
+
+void let_threads_be_cancelled() noexcept
+{
+    threads_are_cancelled = true;
+}
+
+bool threads_may_be_cancelled() noexcept
+{
+    return threads_are_cancelled;
 }
 
 signal_for::signal_for(const signal_wait& whom) noexcept : before_{std::exchange(meant, &whom)} {}

@@ -56,6 +56,11 @@ bool unpark_later(const void* address) noexcept;
 /// Whether any fiber does, in this process: `coir run`.
 bool signals_are_heeded() noexcept;
 
+/// From now on a wait for a condition may be cut off: it is a cancellation point of pthread_cancel, which is all that
+/// cancels a fiber here (`coir run --threads=fibers`).
+[[gnu::visibility("default")]] void let_threads_be_cancelled() noexcept;
+bool threads_may_be_cancelled() noexcept;
+
 /// While one lives, what this thread sends to itself by a system call is for another fiber, not for the one that heeds
 /// signals.
 class [[gnu::visibility("default")]] signal_for {

@@ -33,6 +33,7 @@ constinit std::size_t kernel_id_offset = 0;
 constinit pthread_key_t end_key = 0;
 constinit std::atomic<int> hub_id = 0;
 constinit std::atomic<int> last_id = 0;
+constinit pthread_t main_thread{};
 constinit int process = 0;             ///< which of this line of forks
 constinit std::atomic<int> living = 1; ///< threads of the program that have not ended, main among them
 
@@ -123,6 +124,9 @@ const char* thread_shell::prepare() noexcept
         kernel_id_offset = 0;
         return "this libc describes a thread otherwise than it says";
     }
+    main_thread = ::pthread_self();
+    thread_cancellation::prepare_main();
+    let_threads_be_cancelled();
     if (::pthread_key_create(&end_key, on_end) != 0 || ::pthread_setspecific(end_key, &end_key) != 0)
         return "there is no key left for thread-specific data";
     ::pthread_atfork(nullptr, nullptr, [] {
@@ -213,10 +217,12 @@ void thread_shell::inhabit() noexcept
 {
     in_fiber_ = true;
     waits_ = signal_wait::of_this_fiber();
+    cancellation.belong_to(waits_);
     set_mask(SIG_SETMASK, nullptr, &thread_.uc_sigmask); // of the hub's thread, as it is now
     this_fiber::set_thread_pointer(thread_pointer_);
     ::swapcontext(&fiber_, &thread_);
     waits_ = {};
+    cancellation.belong_to(waits_);
     this_fiber::set_thread_pointer(nullptr);
     on_kernel_thread();
 }
@@ -327,6 +333,14 @@ thread_shell::reference::~reference()
         shell_->release();
 }
 
+thread_cancellation* thread_shell::cancellation_of(pthread_t thread) noexcept
+{
+    if (prepared() && this_fiber::active() && ::pthread_equal(thread, main_thread))
+        return thread_cancellation::of_main();
+    const reference known{thread};
+    return known ? &known->cancellation : nullptr;
+}
+
 int thread_shell::detach() noexcept
 {
     static const auto genuine = reinterpret_cast<decltype(&::pthread_detach)>(::dlsym(RTLD_NEXT, "pthread_detach"));
@@ -363,7 +377,7 @@ int thread_shell::join(void** result, clock::time_point deadline) noexcept
         self->joins_ = this;
     auto cause = wake_cause::notified;
     if (!ended_)
-        cause = joiners_.wait(held, {.reason = {"pthread_join", this}, .deadline = deadline, .interruptible = false});
+        cause = joiners_.wait(held, {.reason = {"pthread_join", this}, .deadline = deadline});
     else
         held.unlock();
     int error = ETIMEDOUT;

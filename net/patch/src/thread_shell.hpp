@@ -13,6 +13,8 @@
 // throughout, and so is the freeing of everything. One number in what libc keeps of a thread is not: its kernel id,
 // under which a fiber's thread has one that no kernel thread has (so that nothing is sent to it). Where that is kept
 // libc tells debuggers (nptl_db), and us.
+#include "thread_cancellation.hpp"
+
 #include <coir/fiber.hpp>
 #include <coir/signal_wait.hpp>
 #include <coir/wait_queue.hpp>
@@ -71,6 +73,10 @@ public:
     char name[16] = {};
 
     const signal_wait& waits() const noexcept { return waits_; }
+
+    thread_cancellation cancellation;
+    /// Of any thread that is a fiber, main's too, for as long as it exists; else null.
+    static thread_cancellation* cancellation_of(pthread_t thread) noexcept;
 
     /// Of the kernel thread that runs the fibers.
     static int hub_kernel_id() noexcept;

@@ -17,6 +17,10 @@ public:
     std::uint64_t ended_by_handler(bool restarts) const noexcept;
     /// Ends that wait, if the fiber is still in it, as `handled`. On the hub's thread, and not in a handler.
     void end(std::uint64_t wait) const noexcept;
+    /// As `fiber::cancel`, until `forget_cancel`: for pthread_cancel, which ends some of a thread's waits. On the hub's
+    /// thread.
+    void cancel() const noexcept;
+    void forget_cancel() const noexcept;
 
     friend bool operator==(const signal_wait&, const signal_wait&) = default;
     /// The caller is on the fiber's hub's thread.
