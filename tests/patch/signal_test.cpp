@@ -107,6 +107,34 @@ TEST_CASE("sigwait and its kin wait for a signal and take it") {
                 "once -1 EAGAIN\nno time -1 EINVAL\nhandled 0\n");
 }
 
+TEST_CASE("a real-time signal is waited for, and let in by ppoll") {
+    const struct ignored { // lest it end the process
+        ignored()
+        {
+            ::signal(SIGRTMIN, [](int) { ++handled; });
+        }
+        ~ignored() { ::signal(SIGRTMIN, SIG_DFL); }
+    } handler;
+    CHECK(native_diff([](stage& on) {
+              sigset_t set;
+              ::sigemptyset(&set);
+              ::sigaddset(&set, SIGRTMIN);
+              ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+              handled = 0;
+              int signal = 0;
+              {
+                  const auto sends = send_when_waiting(on, SIGRTMIN);
+                  on.record_error("sigwait", [&] { return ::sigwait(&set, &signal); });
+              }
+              on.note(signal == SIGRTMIN, handled.load());
+              const auto sends = send_when_waiting(on, SIGRTMIN);
+              sigset_t none;
+              ::sigemptyset(&none);
+              on.record("ppoll", [&] { return ::ppoll(nullptr, 0, nullptr, &none); });
+              on.note(handled.load());
+          }) == "sigwait 0\n1 0\nppoll -1 EINTR\n1\n");
+}
+
 TEST_CASE("pause and sigsuspend wait until a handler has run") {
     CHECK(native_diff([](stage& on) {
               const counted_signal set;

@@ -228,7 +228,7 @@ bool any_pending(const sigset_t& mask) noexcept
     sigset_t both;
     sigset_t pending;
     const auto let_in = let_in_by(mask);
-    return ::sigpending(&pending) == 0 && ::sigandset(&both, &pending, &let_in) == 0 && !::sigisemptyset(&both);
+    return ::sigpending(&pending) == 0 && ::sigandset(&both, &pending, &let_in) == 0 && !is_empty(both);
 }
 
 int epoll_in_fiber(int fd, epoll_event* events, int count, clock::time_point deadline,

@@ -14,7 +14,7 @@ namespace coir {
 
 signal_watch::signal_watch(const sigset_t& signals) noexcept
 {
-    if (::sigisemptyset(&signals))
+    if (is_empty(signals))
         return;
     const int before = errno;
     descriptor_ = own_descriptors::keep(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
@@ -30,6 +30,14 @@ signal_watch::~signal_watch()
     own_descriptors::forget(descriptor_);
     libc.close(descriptor_);
     errno = before;
+}
+
+bool is_empty(const sigset_t& signals) noexcept
+{
+    for (int signal = 1; signal < NSIG; ++signal)
+        if (::sigismember(&signals, signal) == 1)
+            return false;
+    return true;
 }
 
 sigset_t let_in_by(const sigset_t& mask) noexcept

@@ -26,6 +26,9 @@ private:
     int descriptor_ = -1;
 };
 
+/// As sigisemptyset, which in glibc sees no signal above 32.
+bool is_empty(const sigset_t& signals) noexcept;
+
 /// The signals that this thread blocks and that `mask` would let in.
 sigset_t let_in_by(const sigset_t& mask) noexcept;
 
