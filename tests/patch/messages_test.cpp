@@ -91,6 +91,7 @@ TEST_CASE("recvmmsg looks at its time after each message, and refuses what is no
               const auto [ours, theirs] = udp_pair(on);
               timespec limit{.tv_sec = 0, .tv_nsec = 1'000'000};
               auto sending = on.start([&, to = theirs] {
+                  on.until_waiting(); // whose time has begun by then
                   ::usleep(5000);
                   must(::send(to, "late", 4, 0));
               });
