@@ -277,9 +277,11 @@ std::size_t threads_of_process()
 {
     std::size_t count = 0;
     DIR* directory = ::opendir("/proc/self/task");
-    while (const dirent* entry = ::readdir(directory))
-        if (entry->d_name[0] != '.' && name_of_thread(entry->d_name) != "coir-offload")
+    while (const dirent* entry = ::readdir(directory)) {
+        const auto name = name_of_thread(entry->d_name);
+        if (entry->d_name[0] != '.' && name != "coir-offload" && name != "coir-audit")
             ++count;
+    }
     ::closedir(directory);
     return count;
 }

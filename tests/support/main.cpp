@@ -70,6 +70,12 @@ std::string thread_name(int id)
     return name;
 }
 
+/// Until the process ends: a helper, and the audit if COIR_AUDIT has one.
+bool stays(const std::string& thread)
+{
+    return thread == "coir-offload" || thread == "coir-audit";
+}
+
 // ---- the watchdog ---------------------------------------------------------------------------------------------------
 
 // A thread's fibers can be listed only by that thread. So the watchdog sends every thread a signal, one after the
@@ -151,7 +157,7 @@ private:
             std::fprintf(stderr, "COIR_TEST_SEED=%llu\n", static_cast<unsigned long long>(*support::seed_in_use));
         const long self = ::syscall(SYS_gettid);
         for_each_number("/proc/self/task", [&](int id) {
-            if (id == self || thread_name(id) == "coir-offload")
+            if (id == self || stays(thread_name(id)))
                 return;
             const int before = answers.load();
             ::syscall(SYS_tgkill, ::getpid(), id, dump_signal());
@@ -185,7 +191,7 @@ std::set<int> running_threads()
 {
     std::set<int> result;
     for_each_number("/proc/self/task", [&](int id) {
-        if (thread_name(id) != "coir-offload")
+        if (!stays(thread_name(id)))
             result.insert(id);
     });
     return result;
