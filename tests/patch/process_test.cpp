@@ -19,6 +19,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 namespace {
 
@@ -434,4 +435,30 @@ TEST_CASE("between vfork and exec there is no fiber: calls block the child, and 
               }
               on.note(status_of(child), coir::this_fiber::get_id() == id, read_exactly(ends.a, 1));
           }) == "0 1 v\n");
+}
+
+TEST_CASE("getpass asks, and waits for the answer") {
+    CHECK(native_diff([](stage& on) {
+              const auto down = make_pipe(on);
+              const auto up = make_pipe(on);
+              const pid_t child = fork_and([&] {
+                  ::setsid(); // without a terminal, which it would ask
+                  ::dup2(down.a, STDIN_FILENO);
+                  ::dup2(up.b, STDERR_FILENO);
+                  std::clearerr(stdin);
+                  bool others_run = false;
+                  auto other = on.start([&] {
+                      others_run = true;
+                      must(::write(up.b, "!", 1));
+                  });
+                  const char* const word = ::getpass("word? ");
+                  other.join();
+                  return word && std::strcmp(word, "secret") == 0 && others_run ? 0 : 1;
+              });
+              auto asked = read_exactly(up.a, 7); // in either order
+              std::ranges::sort(asked);
+              on.note(asked);
+              must(::write(down.b, "secret\n", 7));
+              on.note(status_of(child));
+          }) == " !?dorw\n0\n");
 }

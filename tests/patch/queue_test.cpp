@@ -64,6 +64,8 @@ TEST_CASE("fsync and its kin say of files and pipes what they say on a thread") 
               on.record("fsync", [&] { return ::fsync(file); });
               on.record("fdatasync", [&] { return ::fdatasync(file); });
               on.record("syncfs", [&] { return ::syncfs(file); });
+              ::sync();
+              on.note("sync");
               on.record("fsync", [&] { return ::fsync(ours); });
               on.record("fdatasync", [&] { return ::fdatasync(-1); });
               void* const page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
@@ -71,7 +73,7 @@ TEST_CASE("fsync and its kin say of files and pipes what they say on a thread") 
               on.record("msync", [&] { return ::msync(page, 4096, MS_ASYNC); });
               on.record("msync", [&] { return ::msync(static_cast<char*>(page) + 1, 1, MS_SYNC); });
               ::munmap(page, 4096);
-          }) == "fsync 0\nfdatasync 0\nsyncfs 0\nfsync -1 EINVAL\nfdatasync -1 EBADF\nmsync 0\nmsync 0\n"
+          }) == "fsync 0\nfdatasync 0\nsyncfs 0\nsync\nfsync -1 EINVAL\nfdatasync -1 EBADF\nmsync 0\nmsync 0\n"
                 "msync -1 EINVAL\n");
 }
 
