@@ -214,7 +214,7 @@ public:
     {
         struct sigaction action {};
         action.sa_handler = [](int signal) {
-            ++handled[std::ranges::find(some_signals, signal) - some_signals.begin()];
+            ++handled[static_cast<std::size_t>(std::ranges::find(some_signals, signal) - some_signals.begin())];
         };
         for (std::size_t i = 0; i + 1 < some_signals.size(); ++i) {
             action.sa_flags = i % 2 ? SA_RESTART : 0;
