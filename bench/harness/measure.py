@@ -114,8 +114,8 @@ def server(command, core, workload):
         line = process.stdout.readline()
         if not line:
             raise Failed("the server did not start")
-        # Under strace, the server is a child of what was started.
-        if "strace" in command:
+        # Under strace and perf, the server is a child of what was started.
+        if command[0] in ("strace", "perf"):
             pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
         yield pid, json.loads(line)["port"]
     finally:
@@ -212,6 +212,19 @@ def instructions(workload, peer, build):
 
     costs = per_operation(workload, measure)
     return dict(sorted(((name, cost) for name, cost in costs.items() if cost >= 0.5), key=lambda item: -item[1]))
+
+
+def samples(workload, peer, build):
+    """What `perf script` says of some seconds of one."""
+    with tempfile.TemporaryDirectory() as scratch:
+        data = f"{scratch}/perf.data"
+        wrap = ["perf", "record", "-q", "-o", data, "-e", "cpu-clock", "-F", "1500", "--call-graph", "dwarf,8192", "--"]
+        if workload.kind == "program":
+            run_once(workload, peer, build, 0, wrap, operations=10 * workload.operations)
+        else:
+            run_once(workload, peer, build, 3000, wrap)
+        return subprocess.run(["perf", "script", "--no-inline", "-i", data, "-F", "comm,ip,sym"], capture_output=True,
+                              text=True, check=True).stdout
 
 
 def touch_memory(size):

@@ -28,6 +28,7 @@ class Workload:
     rounds_max: int = 1000                           # no more rounds than that: it takes long
     scalable: bool = True                            # --quick may have fewer operations
     countable: bool = True                           # more operations do more of the same
+    counted: bool = False                            # part of --counts, which takes long
     slow: dict = field(default_factory=dict)         # peer: by how much fewer operations it gets
     programs: dict = field(default_factory=dict)     # peer: its program, if it is not WORKLOAD-PEER
     cores: str = ""                                  # for all, as taskset takes them; not one for each of CORES
@@ -56,6 +57,7 @@ LATENCY = (("kreq/s", "operations", "wall_ns", 1e-6), ("p50 us", "latency_p50_ns
            ("p99 us", "latency_p99_ns", None, 1e3))
 ECHO = ["epoll", "coir", "coir_net", "coir_asio", "preloaded", "asio_callback", "asio_coroutine", "asio_spawn", "libuv",
         "state_threads", "go", "gevent", "thread"]
+QUICK_ECHO = ["epoll", "coir", "coir_net", "preloaded", "asio_callback", "asio_coroutine", "libuv", "go"]
 
 
 def without(peers, *names):
@@ -92,12 +94,12 @@ def cross_hub(name, title, how, peers):
 
 def call(name, title, count=1_000_000):
     return Workload(f"call-{name}", title, "ns per operation", "libc", ["libc", "outside", "inside"], "calls",
-                    arguments=[name], operations=count, target="+4 / +10 ns")
+                    arguments=[name], operations=count, counted=True, target="+4 / +10 ns")
 
 
 def idle(count, label, peers, **more):
     return server(f"idle-{label}", f"{label} idle TCP connections that have each had an echo: memory", peers, [count],
-                  "B RSS each", load="load-idle", metric=("rss", "operations"), countable=False, rounds_max=3,
+                  "B RSS each", load="load-idle", metric=("rss", "operations"), countable=False, rounds_max=1,
                   extras=(("reached", "connections", None, 1), ("page tables B", "page_tables", "operations", 1),
                           ("CPU ns to open", "cpu_ns", "operations", 1)), **more)
 
@@ -113,20 +115,21 @@ def curve(name, points):
 
 ALL = [
     program("yield-2", "two fibers yield in turn", "ns per switch", MICRO, program="yield", arguments=[2],
-            operations=4_000_000, slow=SLOW, target="12 ns"),
+            operations=4_000_000, slow=SLOW, counted=True, target="12 ns"),
     program("yield-10k", "10,000 fibers yield in turn", "ns per switch", without(MICRO, "thread"), program="yield",
             arguments=[10_000], operations=4_000_000, slow=SLOW | {"gevent": 40}, target="20 ns"),
     program("spawn", "start, run and join, 1,000 at a time", "ns per fiber", MICRO, program="spawn",
-            arguments=[1000], operations=2_000_000, slow=SLOW | {"thread": 200, "asio_spawn": 20}, target="40 ns"),
+            arguments=[1000], operations=2_000_000, slow=SLOW | {"thread": 200, "asio_spawn": 20},
+            counted=True, target="40 ns"),
     program("ping-pong", "channels of capacity 1, there and back", "ns per message",
             ["floor", "coir", "boost_fiber", "asio_coroutine", "go", "gevent"], program="ping_pong",
-            operations=2_000_000, slow=SLOW, target="30 ns"),
+            operations=2_000_000, slow=SLOW, counted=True, target="30 ns"),
     program("stream", "a channel of capacity 128", "ns per message",
             ["floor", "coir", "boost_fiber", "asio_coroutine", "go", "gevent"], program="stream",
-            operations=10_000_000, slow={"asio_coroutine": 20, "go": 4, "gevent": 50}, target="6 ns"),
+            operations=10_000_000, slow={"asio_coroutine": 20, "go": 4, "gevent": 50}, counted=True, target="6 ns"),
     program("mutex", "hand-off by mutex and condition variable", "ns per hand-off",
             ["floor", "coir", "patched", "boost_fiber", "state_threads", "go", "gevent", "thread"], program="mutex",
-            operations=2_000_000, slow=SLOW | {"gevent": 200}, target="40 ns"),
+            operations=2_000_000, slow=SLOW | {"gevent": 200}, counted=True, target="40 ns"),
     cross_hub("cross-hub", "channels between two threads, there and back", 0,
               ["thread", "coir", "asio_callback", "go"]),
     cross_hub("cross-hub-mutex", "hand-off by mutex and condition variable between two threads", 1,
@@ -134,30 +137,31 @@ ALL = [
     parked(10_000, "10k", "4300 B", ["floor", "fcontext", "coir", "boost_fiber", "state_threads", "asio_coroutine",
                                      "asio_spawn", "go", "gevent"]),
     parked(100_000, "100k", "4300 B", ["floor", "fcontext", "coir", "boost_fiber", "state_threads", "asio_coroutine",
-                                       "asio_spawn", "go", "gevent"], touches=1_600 * MIB, rounds_max=3, quick=False),
+                                       "asio_spawn", "go", "gevent"], touches=1_600 * MIB, rounds_max=2, quick=False),
     parked(1_000_000, "1M", "4300 B, 3 s, < 100 mappings",
            ["floor", "fcontext", "coir", "boost_fiber", "state_threads", "asio_coroutine", "go"],
-           touches=12_000 * MIB, rounds_max=1, quick_peers=["floor", "coir", "state_threads", "go"]),
+           touches=12_000 * MIB, rounds_max=1, quick_peers=["floor", "coir", "go"]),
     program("skynet", "skynet, 1,000,000 leaves, cold (gevent: 10,000, Boost.Fiber: 100,000)", "ms per million leaves",
             ["floor", "coir", "boost_fiber", "asio_coroutine", "go", "gevent"], program="skynet",
             countable=False, scalable=False, operations=1_000_000, slow={"gevent": 100, "boost_fiber": 10},
             target="250 ms", touches=6_000 * MIB, rounds_max=3, extras=(("peak MiB", "peak_rss", None, MIB),)),
     sleep(10_000, "10k", "1600 ns"),
     sleep(100_000, "100k", "700 ns"),
-    server("echo-100", "TCP echo, 64 bytes, 100 connections", ECHO, [100, 1], target="1.02 x"),
-    server("echo-1000", "TCP echo, 1,000 connections", ECHO, [1000, 1], target="1.02 x"),
+    server("echo-100", "TCP echo, 64 bytes, 100 connections", ECHO, [100, 1], target="1.02 x", counted=True,
+           quick_peers=QUICK_ECHO),
+    server("echo-1000", "TCP echo, 1,000 connections", ECHO, [1000, 1], target="1.02 x", quick_peers=QUICK_ECHO),
     server("echo-pipelined", "TCP echo, 100 connections, 16 outstanding", ECHO, [100, 16], quick=False),
     server("echo-1", "TCP echo, one connection", ECHO, [1, 1], quick=False),
     server("echo-hubs", "TCP echo, 1,000 connections, two hubs on two cores that the load shares",
            ["epoll", "coir", "coir_net", "go", "thread"], [1000, 1], program="echo_hubs", quick=False,
            cores="0,1", environment={"GOMAXPROCS": "2"}),
     server("connect", "connect, one echo, close; 100 at a time", without(ECHO, "coir_asio", "gevent"), [100],
-           "ns per connection", load="load-connect", quick=False, operations=5_000,
+           "ns per connection", load="load-connect", quick=False, counted=True, operations=5_000,
            extras=(("connections/s", "operations", "wall_ns", 1e-9),)),
     idle(10_000, "10k", ECHO, quick=False),
     idle(100_000, "100k", ["epoll", "coir", "coir_net", "asio_coroutine", "libuv", "go"], quick=False),
     server("tls", "TLS 1.3 echo, 64 bytes, 100 connections", ["asio_coroutine", "coir", "go"], [100, 1], program="tls",
-           load="load-tls", quick=False),
+           load="load-tls", quick=False, counted=True),
     Workload("http", "HTTP hello, keep-alive, wrk with 100 connections", "ns per request", "nginx",
              ["nginx", "coir", "coir_patched", "coir_beast", "beast", "go"], "http", kind="http", countable=False,
              extras=(("kreq/s", "operations", "wall_ns", 1e-6), ("p50 us", "latency_p50_ns", None, 1e3),
@@ -192,3 +196,27 @@ ALL = [
 PACKAGES = {"go": "golang-go", "boost_fiber": "libboost-fiber1.81-dev", "fetch": "libcurl4-openssl-dev",
             "gevent": "python3-gevent", "state_threads": "libst-dev", "libuv": "libuv1-dev", "nginx": "nginx",
             "http": "wrk"}
+
+# Not libraries, but what can be had at all; a libc call alone; an interface of another kind.
+LIMITS = {"floor", "fcontext", "epoll", "libc", "curl_multi"}
+
+
+def named(*beginnings):
+    return [w.name for w in ALL if w.name.startswith(beginnings)]
+
+
+# Sections of a report: what they are about, and which workloads are in them.
+GROUPS = {
+    "switch": ("switching", named("yield")),
+    "spawn": ("starting and joining", named("spawn", "skynet")),
+    "hand-off": ("channels and locks", named("ping-pong", "stream", "mutex")),
+    "hubs": ("between threads", named("cross-hub", "echo-hubs")),
+    "parked": ("waiting fibers", named("parked")),
+    "sleep": ("sleeping", named("sleep")),
+    "echo": ("TCP echo", [name for name in named("echo") if name != "echo-hubs"]),
+    "connections": ("connections", named("connect", "idle")),
+    "http-and-tls": ("HTTP and TLS", named("http", "tls")),
+    "fetch": ("blocking clients", named("fetch")),
+    "calls": ("a patched call", named("call")),
+    "scale": ("scale", named("scale")),
+}
