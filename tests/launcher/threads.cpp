@@ -526,24 +526,68 @@ void libc_state()
         CHECK(strstr(dlerror(), "no-such-library") != nullptr);
         CHECK(strstr(strerror(1000 + i), std::to_string(1000 + i).c_str()) != nullptr);
     });
-    // A library that comes later, with thread_local variables of its own, in threads from before and after.
-    std::atomic<bool> loaded{false};
-    std::thread before{[&] {
-        while (!loaded)
-            std::this_thread::sleep_for(1ms);
-        void* library = dlopen("libstdc++.so.6", RTLD_NOW | RTLD_NOLOAD);
-        CHECK(library != nullptr);
-        dlclose(library);
-    }};
-    loaded = true;
-    before.join();
-
     flockfile(stdout);
     std::thread prints{[] { puts("second"); }};
     std::this_thread::sleep_for(2ms);
     puts("first");
     funlockfile(stdout);
     prints.join();
+}
+
+/// A library with thread-local variables, loaded and unloaded while there are threads: each has variables of its own.
+void late_libraries()
+{
+    std::string path(4096, '\0');
+    path.resize(static_cast<size_t>(readlink("/proc/self/exe", path.data(), path.size())));
+    path = path.substr(0, path.rfind('/')) + "/late.so";
+    for (int round = 0; round < 3; ++round) {
+        int gone = 0;
+        int (*add)(int) = nullptr;
+        void* library = nullptr;
+        std::latch there{8};
+        std::latch loaded{1};
+        std::latch seen{8};
+        std::latch may_end{1};
+        std::vector<std::thread> all;
+        for (int i = 0; i < 8; ++i)
+            all.emplace_back([&, i] {
+                there.arrive_and_wait();
+                if (i == 3) { // one of them loads it
+                    library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+                    CHECK(library != nullptr);
+                    reinterpret_cast<void (*)(int*)>(dlsym(library, "late_count"))(&gone);
+                    add = reinterpret_cast<int (*)(int)>(dlsym(library, "late_add"));
+                    loaded.count_down();
+                }
+                loaded.wait();
+                int expected = 23;
+                for (int n = 0; n < 3; ++n) {
+                    CHECK(add(i) == expected);
+                    expected += 3 * i;
+                    std::this_thread::sleep_for(1ms);
+                }
+                seen.count_down();
+                may_end.wait();
+                CHECK(add(0) == expected);
+            });
+        loaded.wait();
+        CHECK(add(100) == 23); // main's
+        std::thread after{[&] {
+            CHECK(add(1) == 23);
+            std::this_thread::sleep_for(1ms);
+            CHECK(add(1) == 26);
+        }};
+        after.join();
+        seen.wait();
+        CHECK(gone == 1);
+        may_end.count_down();
+        for (auto& each : all)
+            each.join();
+        CHECK(gone == 9);
+        CHECK(add(-100) == 323);
+        reinterpret_cast<void (*)(int*)>(dlsym(library, "late_count"))(nullptr);
+        CHECK(dlclose(library) == 0);
+    }
 }
 
 // ---- processes, descriptors -----------------------------------------------------------------------------------------
@@ -684,6 +728,7 @@ int main(int count, char** arguments)
         {"stopping", stopping},
         {"pthreads", pthreads},
         {"libc", libc_state},
+        {"late libraries", late_libraries},
         {"forks", forks},
         {"pipes", pipes},
     };
