@@ -5,6 +5,8 @@
 #include "raw_syscall.hpp"
 #include "scheduler.hpp"
 
+#include <coir/thread_pointer.hpp>
+
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/syscall.h>
@@ -67,7 +69,11 @@ std::string_view proc_file::read() noexcept
 }
 
 watched_hub::watched_hub(const scheduler& hub, std::chrono::nanoseconds limit)
-    : hub_{hub}, limit_{limit}, thread_{::gettid()}
+    : hub_{hub},
+      limit_{limit},
+      running_in_storage_{reinterpret_cast<const std::byte*>(&current_fiber) -
+                          static_cast<const std::byte*>(thread_pointer())},
+      thread_{::gettid()}
 {
     find_loop_stack();
 }
@@ -110,12 +116,23 @@ void watched_hub::forked() noexcept
     }
 }
 
+/// Null too if it is gone while we look.
+const fiber_state* watched_hub::running_fiber() const noexcept
+{
+    const auto* from = running_;
+    const std::byte* storage = nullptr;
+    if (peek(hub_.storage_in_use(), &storage, sizeof storage) == sizeof storage &&
+        storage) // NOLINT(bugprone-sizeof-expression)
+        from = reinterpret_cast<fiber_state* const*>(storage + running_in_storage_);
+    const fiber_state* fiber = nullptr;
+    peek(from, &fiber, sizeof fiber); // NOLINT(bugprone-sizeof-expression)
+    return fiber;
+}
+
 /// What the hub's thread waits for in the kernel; nothing if it runs, or waits because it has nothing to do.
 std::optional<watched_hub::wait> watched_hub::current_wait()
 {
-    const fiber_state* fiber = nullptr;
-    if (peek(running_, &fiber, sizeof fiber) != sizeof fiber) // NOLINT(bugprone-sizeof-expression)
-        return {};
+    const auto* fiber = running_fiber();
     auto call = blocked_call::parse(files_->call.read());
     if (!call)
         return {};

@@ -85,6 +85,7 @@ private:
     {
         return address >= loop_stack_ && address < loop_stack_end_;
     }
+    const fiber_state* running_fiber() const noexcept;
     std::optional<wait> current_wait();
     void find(const wait& seen);
     void ended(audit_report& report);
@@ -92,6 +93,8 @@ private:
     const scheduler& hub_;
     const std::chrono::nanoseconds limit_;
     fiber_state* const* running_ = &current_fiber; ///< the hub's thread's, which others only peek at
+    /// Each storage has its own in the same place (thread_pointer.cpp).
+    const std::ptrdiff_t running_in_storage_;
     pid_t thread_;
     std::uintptr_t loop_stack_ = 0;
     std::uintptr_t loop_stack_end_ = 0;

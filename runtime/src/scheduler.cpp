@@ -217,6 +217,8 @@ void scheduler::leave(fiber_state& ended) noexcept
     auto* const following = next();
     const bool elsewhere = following && following->thread_pointer;
     current_fiber = elsewhere ? nullptr : following;
+    if (elsewhere) [[unlikely]]
+        note_storage(following->thread_pointer);
     ended.stack.leave_for(following ? following->stack : *loop_, globals_,
                           elsewhere ? following->thread_pointer : nullptr);
 }

@@ -55,6 +55,9 @@ public:
     /// From now on fibers of this hub may have a thread pointer of their own; `of_thread` is the hub's.
     void use_thread_pointers(void* of_thread) noexcept { thread_pointer_ = of_thread; }
     void* thread_pointer() const noexcept { return thread_pointer_; }
+    /// Where others peek for the thread pointer of who runs; null there as long as that is the thread's.
+    void* const* storage_in_use() const noexcept { return &storage_; }
+    void note_storage(void* pointer) noexcept { storage_ = pointer; }
 
     /// Before `run`.
     void follow(testing::schedule* plan);
@@ -160,6 +163,7 @@ private:
     context* loop_ = nullptr;      ///< on the stack of `run`, because each run may be on another thread
     thread_globals globals_{};
     void* thread_pointer_ = nullptr; ///< null: all fibers have that of the thread
+    void* storage_ = nullptr;
     ready_queue ready_;
     int switches_left_ = 0;
     int turns_without_poll_ = 0;

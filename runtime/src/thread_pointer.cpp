@@ -94,6 +94,7 @@ namespace {
     if (!fiber.thread_pointer)
         hub.use_thread_pointers(thread_pointer());
     fiber.thread_pointer = pointer;
+    hub.note_storage(pointer ? pointer : hub.thread_pointer());
     write_thread_pointer(pointer ? pointer : hub.thread_pointer());
     enter_storage(fiber, hub);
 }
@@ -110,6 +111,7 @@ namespace {
         from.switch_to(next ? next->stack : *loop_, globals_);
     } else {
         current_fiber = nullptr;
+        note_storage(pointer);
         from.switch_to(next ? next->stack : *loop_, globals_, pointer);
     }
     current_fiber = self;

@@ -311,6 +311,24 @@ class Threads(Test):
             with self.subTest(way):
                 self.assertEqual(self.equal(ordinary, way, switches=self.fibers).returncode, status)
 
+    def test_audit(self):
+        """COIR_AUDIT names main, or the thread that is a fiber, whichever blocks the others"""
+        for audit in ["exact,5", "sample,5"]:
+            with self.subTest(audit), subprocess.Popen(
+                    [launcher, "run", *self.fibers, threads, "block"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE, env={**servers.environment, "COIR_AUDIT": audit}, bufsize=0) as program:
+                self.addCleanup(program.kill)
+                for who, name in [(b"main", rb"1 \(main\)"), (b"first", rb"2 \(thread\)"), (b"second", rb"3 \(thread\)"),
+                                  (b"main", rb"1 \(main\)")]:
+                    self.assertEqual(program.stdout.readline(), who + b" blocks\n")
+                    told = b""
+                    while b"still does: read of descriptor 0 " not in told:  # a busy machine may have more to tell
+                        told = program.stderr.readline()
+                        self.assertNotEqual(told, b"")
+                    self.assertRegex(told, rb"fiber " + name + rb" has blocked hub 0 ")
+                    program.stdin.write(b"x")
+                self.assertEqual(program.wait(patience), 0)
+
     def test_cancels(self):
         """pthread_cancel, pthread_exit and pthread_kill do the same to threads that are fibers"""
         for what in ["waits", "states", "kills", "main"]:

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <threads.h>
 #include <time.h>
@@ -704,6 +705,37 @@ void endings(const char* how)
         }}.join();
 }
 
+/// Blocks the kernel thread, in a way that coir does not see, until there is a byte to read from standard input.
+[[gnu::noinline]] void block(const char* who)
+{
+    printf("%s blocks\n", who);
+    char byte = 0;
+#if defined(__x86_64__)
+    long result;
+    asm volatile("syscall" : "=a"(result) : "a"(SYS_read), "D"(0), "S"(&byte), "d"(1) : "rcx", "r11", "memory");
+#else
+    register long x8 asm("x8") = SYS_read;
+    register long x0 asm("x0") = 0;
+    register char* x1 asm("x1") = &byte;
+    register long x2 asm("x2") = 1;
+    asm volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2) : "memory");
+#endif
+    usleep(1000);
+}
+
+void block_in_turn()
+{
+    block("main");
+    std::thread first{[] { block("first"); }};
+    first.join();
+    std::thread second{[] {
+        usleep(1000);
+        block("second");
+    }};
+    second.join();
+    block("main");
+}
+
 } // namespace
 
 int main(int count, char** arguments)
@@ -711,6 +743,11 @@ int main(int count, char** arguments)
     const std::string what = count > 1 ? arguments[1] : "";
     if (what == "many") {
         many(2000);
+        return 0;
+    }
+    if (what == "block") {
+        setvbuf(stdout, nullptr, _IOLBF, 0);
+        block_in_turn();
         return 0;
     }
     if (what == "end") {
