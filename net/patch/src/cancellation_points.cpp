@@ -11,6 +11,7 @@
 
 #include <aio.h>
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdarg>
 #include <cstddef>
@@ -56,10 +57,17 @@ template <std::size_t Size> struct literal {
     consteval literal(const char (&from)[Size]) { std::copy_n(from, Size, text); }
 };
 
+/// The definition after this one, once it has been looked for.
+template <literal Name> constinit std::atomic<void*> found{nullptr};
+
 template <literal Name, class Function> Function* next() noexcept
 {
-    static Function* const found = reinterpret_cast<Function*>(::dlsym(RTLD_NEXT, Name.text));
-    return found;
+    auto* known = found<Name>.load(std::memory_order_relaxed);
+    if (!known) {
+        known = ::dlsym(RTLD_NEXT, Name.text);
+        found<Name>.store(known, std::memory_order_relaxed);
+    }
+    return reinterpret_cast<Function*>(known);
 }
 
 constexpr auto nothing = [](auto) { return false; };
@@ -67,24 +75,40 @@ constexpr auto a_descriptor = [](int result) { return result >= 0; };
 
 // Part of the row, so that the address is that of who has called it.
 
-/// `opens`: what it may have made when it returns, although it should have been cut off.
-template <literal Name, class Function, auto Opens = nothing, class... Args>
-[[gnu::always_inline]] inline auto point(Args... args)
+/// `Opens`: what it may have made when it returns, although it should have been cut off. `called_from`: null if the
+/// call is a point only where it waits.
+template <literal Name, class Function, auto Opens, class... Args>
+[[gnu::noinline]] auto call_as_point(const void* called_from, Args... args)
 {
     auto* const genuine = next<Name, Function>();
     auto* const self = thread_cancellation::own();
     if (!self)
         return genuine(args...);
-    self->act_if_due(__builtin_return_address(0));
+    if (called_from)
+        self->act_if_due(called_from);
     return self->point([&] { return genuine(args...); }, Opens);
+}
+
+/// Where threads are threads, a jump and nothing to save before it.
+template <literal Name, class Function, auto Opens, class... Args>
+[[gnu::always_inline]] inline auto call(const void* called_from, Args... args)
+{
+    auto* const known = found<Name>.load(std::memory_order_relaxed);
+    if (!known || thread_cancellation::any()) [[unlikely]]
+        return call_as_point<Name, Function, Opens>(called_from, args...);
+    return reinterpret_cast<Function*>(known)(args...);
+}
+
+template <literal Name, class Function, auto Opens = nothing, class... Args>
+[[gnu::always_inline]] inline auto point(Args... args)
+{
+    return call<Name, Function, Opens>(__builtin_return_address(0), args...);
 }
 
 template <literal Name, class Function, class... Args>
 [[gnu::always_inline]] inline auto point_if_it_waits(Args... args)
 {
-    auto* const genuine = next<Name, Function>();
-    auto* const self = thread_cancellation::own();
-    return self ? self->point([&] { return genuine(args...); }, nothing) : genuine(args...);
+    return call<Name, Function, nothing>(nullptr, args...);
 }
 
 bool opens_with_mode(int flags) noexcept

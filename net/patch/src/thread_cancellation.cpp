@@ -26,6 +26,7 @@ bool is_of_coir(const void* code) noexcept
 void thread_cancellation::prepare_main() noexcept
 {
     main_cancellation.belong_to(signal_wait::of_this_fiber());
+    prepared_ = true;
 }
 
 thread_cancellation* thread_cancellation::of_main() noexcept
@@ -33,7 +34,7 @@ thread_cancellation* thread_cancellation::of_main() noexcept
     return thread_shell::prepared() ? &main_cancellation : nullptr;
 }
 
-thread_cancellation* thread_cancellation::own() noexcept
+thread_cancellation* thread_cancellation::find_own() noexcept
 {
     if (!thread_shell::prepared() || !this_fiber::active())
         return nullptr;

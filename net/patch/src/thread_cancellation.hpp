@@ -17,7 +17,8 @@ namespace coir {
 class thread_cancellation {
 public:
     /// The caller's. Null if libc's own counts: a thread that is no fiber, or no --threads=fibers.
-    static thread_cancellation* own() noexcept;
+    static bool any() noexcept { return prepared_; }
+    static thread_cancellation* own() noexcept { return prepared_ ? find_own() : nullptr; }
     /// That of the first fiber, which main is in. Null before there are threads that are fibers.
     static thread_cancellation* of_main() noexcept;
     static void prepare_main() noexcept;
@@ -48,9 +49,12 @@ public:
     }
 
 private:
+    static thread_cancellation* find_own() noexcept;
     bool is_due() const noexcept { return requested_ && enabled_ && !ending_; }
     [[noreturn]] void act();
     void leave(bool goes_on);
+
+    inline static constinit bool prepared_ = false;
 
     signal_wait waits_;
     int points_ = 0; ///< that the thread is in, one within the other
