@@ -13,7 +13,7 @@
 // has been seen, a short read says nothing: `steady` is false.
 #include "fd_table.hpp"
 
-#include <coir/net/readiness.hpp>
+#include <coir/net/arrival.hpp>
 
 #include <cstdint>
 
@@ -25,8 +25,5 @@ inline std::uint64_t arrivals_at(const fd_entry* entry) noexcept
     return entry && entry->watched.load(std::memory_order_acquire) ? entry->arrivals.load(std::memory_order_acquire)
                                                                    : 0;
 }
-
-/// As wait_ready for POLLIN, but does not wait if something has been reported since `seen`, unless that is 0.
-wait_status wait_for_arrival(int descriptor, std::uint64_t seen) noexcept;
 
 } // namespace coir::net

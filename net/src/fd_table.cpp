@@ -7,11 +7,7 @@
 
 namespace coir::net {
 
-fd_table& fd_table::instance() noexcept
-{
-    static constinit fd_table table;
-    return table;
-}
+constinit fd_table fd_table::all_;
 
 fd_entry* fd_table::find_or_make(int descriptor) noexcept
 {

@@ -39,12 +39,14 @@ struct alignas(64) fd_entry {
     /// Whether a short read has emptied it: neither hung up, nor broken, nor with urgent data.
     std::atomic<bool> steady{true};
     std::atomic<std::uint32_t> closes{0}; ///< how often the number was given up while it was watched
+    /// `arrivals` before the last read that was short, and so emptied it, by who keeps no stream.
+    std::atomic<std::uint64_t> emptied_at{0};
 };
 static_assert(sizeof(fd_entry) == 64);
 
 class fd_table {
 public:
-    static fd_table& instance() noexcept;
+    static fd_table& instance() noexcept { return all_; }
 
     /// Null if there is no entry yet, or the number is out of range.
     fd_entry* find(int descriptor) noexcept;
@@ -62,6 +64,7 @@ private:
         fd_entry entries[page_entries];
     };
 
+    static constinit fd_table all_;
     std::atomic<page*> pages_[page_count]{};
 };
 

@@ -73,7 +73,7 @@ reactor::reactor() : epoll_{this_hub_io_context(), make_epoll()}, process_{::get
 {
     start_over_in_children();
     listen_for_news();
-    wait_for_events();
+    set_event_source(*this);
 }
 
 reactor::~reactor()
@@ -119,6 +119,7 @@ void reactor::forget(int descriptor, fd_entry& entry) noexcept
     entry.watcher = nullptr;
     entry.watched.store(false, std::memory_order_relaxed);
     entry.steady.store(true, std::memory_order_relaxed);
+    entry.emptied_at.store(0, std::memory_order_relaxed);
     // epoll may have reported events for the file that had this number, which nobody has looked at yet. A new
     // generation makes them miss instead of waking the number's next owner.
     ++entry.generation;
@@ -134,7 +135,6 @@ void reactor::start_over_in_child() noexcept
     epoll_.assign(make_epoll(), ignored);
     process_ = ::getpid();
     listen_for_news();
-    wait_for_events();
 }
 
 void reactor::listen_for_news() noexcept
@@ -151,19 +151,10 @@ bool reactor::belongs_to_this_process() const noexcept
     return ::getpid() == process_;
 }
 
-void reactor::wait_for_events()
-{
-    epoll_.async_wait(boost::asio::posix::descriptor_base::wait_read, [this](const boost::system::error_code& failure) {
-        if (failure)
-            return;
-        take_events();
-        wait_for_events();
-    });
-}
-
-void reactor::take_events() noexcept
+bool reactor::take_events() noexcept
 {
     epoll_event events[256];
+    bool any = false;
     int count;
     do {
         count = ::epoll_wait(epoll_.native_handle(), events, std::size(events), 0);
@@ -192,7 +183,9 @@ void reactor::take_events() noexcept
             entry.waiters.notify_if(
                 held, [&](const waiter& member) { return static_cast<const fd_waiter&>(member).events & happened; });
         }
+        any |= count > 0;
     } while (count == static_cast<int>(std::size(events)));
+    return any;
 }
 
 } // namespace coir::net

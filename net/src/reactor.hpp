@@ -2,13 +2,15 @@
 #pragma once
 // Readiness becomes wake-ups. Each hub has one epoll instance, which the hub's io_context watches as a single
 // descriptor: the io_context stays the one place where the hub blocks, and no application descriptor is ever given to
-// Asio, which would set O_NONBLOCK on it and pay an epoll_ctl for every wait.
+// Asio, which would set O_NONBLOCK on it and pay an epoll_ctl for every wait. The events themselves the hub takes
+// directly.
 //
 // A descriptor is registered once, edge-triggered, for everything, until it is closed. Fibers try first and wait only
 // after EAGAIN; edges are taken on the hub's own stack, when no fiber of the hub runs. So no edge can come between the
 // EAGAIN and the wait unnoticed, and none has to be remembered.
 #include "fd_table.hpp"
 
+#include <coir/event_source.hpp>
 #include <coir/hub_local.hpp>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -17,7 +19,7 @@
 
 namespace coir::net {
 
-class reactor final : public hub_object {
+class reactor final : public hub_object, public event_source {
 public:
     /// Throws std::logic_error where the hub has no io_context.
     reactor();
@@ -25,6 +27,8 @@ public:
 
     /// The calling hub's.
     static reactor& of_this_hub();
+    /// Whether it is that; it must not belong to another process.
+    bool is_here() const noexcept { return hub_ == current_scheduler; }
 
     /// Registers the descriptor, if no reactor watches it. The caller holds the entry's lock. Returns 0 or an errno
     /// value.
@@ -41,11 +45,11 @@ public:
 
 private:
     void listen_for_news() noexcept;
-    void wait_for_events();
-    void take_events() noexcept;
+    bool take_events() noexcept override;
 
     boost::asio::posix::stream_descriptor epoll_;
     pid_t process_;
+    const scheduler* hub_ = current_scheduler;
 };
 
 } // namespace coir::net

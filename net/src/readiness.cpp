@@ -190,9 +190,23 @@ void throw_unless_ready(wait_status status, const char* operation)
     }
 }
 
-/// `seen`: as in wait_for_arrival.
-wait_status wait_one(int descriptor, short events, clock::time_point deadline, std::uint64_t seen,
-                     ends_by_signal signals) noexcept
+/// In the queue of an entry that this hub's reactor watches, or that another's does and `seen` vouches for.
+wait_status wait_in(fd_entry& entry, wait_queue::guard& held, int descriptor, short events, clock::time_point deadline,
+                    ends_by_signal signals) noexcept
+{
+    const auto closes = entry.closes.load(std::memory_order_relaxed);
+    parking self;
+    fd_waiter place{self, epoll_events(events)};
+    const auto cause = entry.waiters.wait(
+        held, place, {.reason = {name_of(events), nullptr, descriptor}, .deadline = deadline, .signals = signals});
+    // Somebody may have closed it after this fiber was woken, and before it ran.
+    const bool closed = place.closed || entry.closes.load(std::memory_order_acquire) != closes;
+    return closed ? wait_status::closed : status_of(cause);
+}
+
+/// The first wait for a descriptor, or one that another hub watches.
+[[gnu::noinline]] wait_status wait_first(int descriptor, short events, clock::time_point deadline, std::uint64_t seen,
+                                         ends_by_signal signals) noexcept
 {
     auto* here = reactor_here();
     auto* entry = fd_table::instance().find_or_make(descriptor);
@@ -209,14 +223,22 @@ wait_status wait_one(int descriptor, short events, clock::time_point deadline, s
         pollfd one{.fd = descriptor, .events = events, .revents = 0};
         return wait_any_ready({&one, 1}, deadline, signals);
     }
-    const auto closes = entry->closes.load(std::memory_order_relaxed);
-    parking self;
-    fd_waiter place{self, epoll_events(events)};
-    const auto cause = entry->waiters.wait(
-        held, place, {.reason = {name_of(events), nullptr, descriptor}, .deadline = deadline, .signals = signals});
-    // Somebody may have closed it after this fiber was woken, and before it ran.
-    const bool closed = place.closed || entry->closes.load(std::memory_order_acquire) != closes;
-    return closed ? wait_status::closed : status_of(cause);
+    return wait_in(*entry, held, descriptor, events, deadline, signals);
+}
+
+/// `seen`: as in wait_for_arrival.
+inline wait_status wait_one(int descriptor, short events, clock::time_point deadline, std::uint64_t seen,
+                            ends_by_signal signals) noexcept
+{
+    if (auto* entry = fd_table::instance().find(descriptor); entry && this_fiber::active()) [[likely]] {
+        wait_queue::guard held{entry->guard};
+        if (entry->watcher && entry->watcher->is_here()) [[likely]] {
+            if (seen != 0 && entry->arrivals.load(std::memory_order_relaxed) != seen)
+                return wait_status::ready;
+            return wait_in(*entry, held, descriptor, events, deadline, signals);
+        }
+    }
+    return wait_first(descriptor, events, deadline, seen, signals);
 }
 
 void wait_for(int descriptor, short events, const char* operation)
@@ -236,9 +258,39 @@ wait_status wait_ready(int descriptor, short events, clock::time_point deadline,
     return wait_one(descriptor, events, deadline, 0, signals);
 }
 
-wait_status wait_for_arrival(int descriptor, std::uint64_t seen) noexcept
+wait_status wait_for_arrival(int descriptor, std::uint64_t seen, clock::time_point deadline,
+                             ends_by_signal signals) noexcept
 {
-    return wait_one(descriptor, POLLIN, never, seen, ends_by_signal::never);
+    return wait_one(descriptor, POLLIN, deadline, seen, signals);
+}
+
+std::uint64_t arrivals(int descriptor) noexcept
+{
+    const auto* const entry = fd_table::instance().find(descriptor);
+    const auto result = arrivals_at(entry);
+    return result != 0 && entry->steady.load(std::memory_order_relaxed) ? result : 0;
+}
+
+bool emptied(int descriptor, std::uint64_t& seen) noexcept
+{
+    seen = arrivals(descriptor);
+    return seen != 0 && fd_table::instance().find(descriptor)->emptied_at.load(std::memory_order_relaxed) == seen;
+}
+
+void note_emptied(int descriptor, std::uint64_t seen) noexcept
+{
+    auto* const entry = fd_table::instance().find(descriptor);
+    if (seen != 0 && entry && entry->steady.load(std::memory_order_relaxed))
+        entry->emptied_at.store(seen, std::memory_order_relaxed);
+}
+
+void wake_waiters(int descriptor) noexcept
+{
+    auto* const entry = fd_table::instance().find(descriptor);
+    if (!entry)
+        return;
+    wait_queue::guard held{entry->guard};
+    entry->waiters.notify_all(held);
 }
 
 wait_status wait_any_ready(std::span<pollfd> descriptors, clock::time_point deadline, ends_by_signal signals) noexcept

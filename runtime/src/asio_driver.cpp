@@ -3,6 +3,7 @@
 
 #include "scheduler.hpp"
 
+#include <coir/event_source.hpp>
 #include <coir/hub_io_context.hpp>
 #include <coir/outside_fiber.hpp>
 #include <coir/own_descriptors.hpp>
@@ -96,15 +97,35 @@ void asio_driver::poll()
     if (context_.stopped())
         context_.restart();
     context_.poll();
+    looked_ = true;
+    take_events();
+}
+
+// Asio watches the descriptor that stands for the event source, edge-triggered and without an operation: each new event
+// there ends `run_one`, and costs no epoll_ctl. But Asio is told only once: whenever it may have been told, the source
+// is asked before the next time that we block.
+
+bool asio_driver::take_events() noexcept
+{
+    looked_ = false;
+    return events_ && events_->take_events();
 }
 
 bool asio_driver::wait(clock::time_point deadline, bool)
 {
     if (context_.stopped())
         context_.restart();
+    if ((looked_ || !own_) && take_events()) { // who has lent the context may have polled it
+        context_.poll();
+        looked_ = true;
+        return true;
+    }
     arm(deadline);
     context_.run_one();
-    context_.poll();
+    if (!take_events()) {
+        context_.poll(); // it was not the source: perhaps there are more of the others
+        looked_ = true;
+    }
     return true;
 }
 
@@ -152,6 +173,7 @@ void asio_driver::after_fork_in_child() noexcept
     state_->timer_watched = false;
     state_->armed_for = never;
     state_->wake_posted.store(false, std::memory_order_relaxed);
+    looked_ = true;
 }
 
 boost::asio::io_context* find_this_hub_io_context() noexcept
@@ -166,6 +188,12 @@ boost::asio::io_context& this_hub_io_context()
         return *context;
     throw std::logic_error{scheduler::of_this_thread() ? "coir: this runtime has virtual time and no I/O"
                                                        : "coir: no runtime runs on this thread"};
+}
+
+void set_event_source(event_source& source)
+{
+    this_hub_io_context(); // throws
+    scheduler::of_this_thread()->events().set_event_source(source);
 }
 
 std::unique_ptr<driver> driver_on(boost::asio::io_context& context)

@@ -25,6 +25,7 @@ public:
     void poll() override;
     bool wait(clock::time_point deadline, bool outside_work) override;
     void wake() noexcept override;
+    void set_event_source(event_source& source) noexcept override { events_ = &source; }
     void after_fork_in_child() noexcept override;
 
     boost::asio::io_context* io_context() noexcept override { return &context_; }
@@ -33,7 +34,10 @@ private:
     struct shared_state;
     struct waker;
     void arm(clock::time_point deadline);
+    bool take_events() noexcept;
 
+    event_source* events_ = nullptr;
+    bool looked_ = true; ///< Asio has been told of events that `events_` may not have been asked for since
     std::unique_ptr<boost::asio::io_context> own_; ///< none if it was lent
     boost::asio::io_context& context_;
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{context_.get_executor()};

@@ -187,6 +187,11 @@ void check_cancelled()
 
 } // namespace this_fiber
 
+bool may_suspend() noexcept
+{
+    return current_fiber && !current_fiber->must_not_suspend;
+}
+
 void give_way() noexcept
 {
     operations_left = operations_in_a_row;

@@ -36,9 +36,6 @@ namespace testing {
 struct schedule;
 }
 
-/// The hub whose loop runs on this thread.
-[[gnu::tls_model("initial-exec")]] extern constinit thread_local scheduler* current_scheduler;
-
 class scheduler {
 public:
     scheduler(driver& driver, hub_group& group, std::size_t index);

@@ -8,6 +8,8 @@ class io_context;
 
 namespace coir {
 
+class event_source;
+
 /// What the scheduler asks of an event loop. The Asio driver waits in the kernel; the virtual driver
 /// (testing.hpp) makes time jump. One driver belongs to one hub, and only `wake` may be called from elsewhere.
 class driver {
@@ -32,6 +34,9 @@ public:
 
     /// The io_context that it waits in; null if it waits otherwise.
     virtual boost::asio::io_context* io_context() noexcept { return nullptr; }
+
+    /// Takes events from there as well; see event_source.hpp. Only where there is an io_context.
+    virtual void set_event_source(event_source&) noexcept {}
 
     /// In a child, before `fork` returns to the fiber that called it: what the parent's kernel objects are for must not
     /// be done through them here.

@@ -12,6 +12,9 @@ inline constexpr int operations_in_a_row = 128;
 /// What is left of them; each wait of a fiber makes it whole again.
 [[gnu::tls_model("initial-exec")]] extern constinit thread_local int operations_left;
 
+/// Whether the caller is in a fiber and not inside a no_suspend. Never suspends.
+bool may_suspend() noexcept;
+
 /// Lets every other fiber that is ready, and after a few times time and I/O, have a turn. Not inside a no_suspend, nor
 /// outside of fibers. Suspends; is not ended by cancellation or deadlines, and never throws.
 void give_way() noexcept;

@@ -5,6 +5,11 @@
 
 namespace coir {
 
+class scheduler;
+
+/// The hub whose loop runs on this thread, null without one: for who has to know whether it is the same as before.
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local scheduler* current_scheduler;
+
 /// What hub_local keeps in a hub.
 struct hub_object {
     hub_object() = default;
