@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "blocking.hpp"
 
+#include "descriptor_kind.hpp"
 #include "libc.hpp"
+#include "socket_answers.hpp"
 
+#include <coir/net/arrival.hpp>
 #include <coir/offload.hpp>
 
 #include <fcntl.h>
@@ -15,8 +18,24 @@ namespace coir {
 bool blocked_call::begin() noexcept
 {
     begun_ = true;
+    deadline_ = never;
+    const bool may_be_known = known_ == may_block::ask && way_ == direction::read;
+    answered_before_ =
+        may_be_known && answer_for(descriptor_) >= socket_answer::waits && check_socket_later(descriptor_);
+    if (answered_before_)
+        return true;
+    const auto asked = asking_socket();
+    if (!ask())
+        return false;
+    if (may_be_known && deadline_ == never && kind_of(descriptor_) == descriptor_kind::socket)
+        remember_socket(descriptor_, asked);
+    return true;
+}
+
+bool blocked_call::ask() noexcept
+{
     if (known_ == may_block::ask) {
-        const int flags = ::fcntl(descriptor_, F_GETFL);
+        const int flags = libc.fcntl(descriptor_, F_GETFL, 0);
         if (flags < 0)
             return false;
         if (flags & O_NONBLOCK) {
@@ -73,7 +92,8 @@ net::wait_status blocked_call::wait_until_ready() noexcept
 
 bool blocked_call::wait() noexcept
 {
-    if (!begun_ && !begin())
+    const bool wrong = answered_before_ && answer_for(descriptor_) == socket_answer::wrong;
+    if ((!begun_ || wrong) && !begin())
         return false;
     const auto status = wait_until_ready();
     errno = error_of(status, EAGAIN);
@@ -89,6 +109,15 @@ net::wait_status wait_unannounced(int descriptor, clock::time_point deadline, un
     while (status == net::wait_status::ready) // once, on account of a hang-up: what connects has no peer yet
         status = net::wait_ready(descriptor, 0, look, signals_end(deadline));
     return status == net::wait_status::timed_out && look < deadline ? net::wait_status::ready : status;
+}
+
+bool blocked_call::wait_for_arrival(std::uint64_t seen) noexcept
+{
+    if (!begin())
+        return false;
+    const auto status = net::wait_for_arrival(descriptor_, seen, deadline_, signals_end(deadline_));
+    errno = error_of(status, EAGAIN);
+    return errno == 0;
 }
 
 int error_of(net::wait_status status, int on_time_out) noexcept

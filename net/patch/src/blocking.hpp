@@ -9,8 +9,10 @@
 //       | ready
 //     try again
 //
-// Nothing is remembered about a descriptor's flags and none is ever changed: the kernel is asked, and only when the
-// call has to wait anyway. So dup, fork, descriptor passing and fclose leave nothing stale.
+// No flag of a descriptor is ever changed, and nothing about them is relied on that has been remembered: the kernel is
+// asked, and only when the call has to wait anyway. So dup, fork, descriptor passing and fclose leave nothing stale. Of
+// sockets that are read again and again the last answer holds for a few milliseconds of waiting; see
+// socket_answers.hpp.
 #include <coir/clock.hpp>
 #include <coir/fairness.hpp>
 #include <coir/fiber.hpp>
@@ -37,15 +39,19 @@ public:
 
     /// Suspends until it makes sense to try again. False: the call fails with errno, which is set.
     bool wait() noexcept;
+    /// The same before the first try, of a read where nothing has arrived since `seen`; see net/arrival.hpp.
+    bool wait_for_arrival(std::uint64_t seen) noexcept;
 
 private:
     bool begin() noexcept;
+    bool ask() noexcept;
     net::wait_status wait_until_ready() noexcept;
 
     int descriptor_;
     direction way_;
     may_block known_;
     bool begun_ = false;
+    bool answered_before_ = false; ///< and the kernel not asked this time; see socket_answers.hpp
     unsigned waits_ = 0;
     bool announced_in_vain_ = false;
     clock::time_point deadline_ = never;

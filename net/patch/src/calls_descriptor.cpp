@@ -6,6 +6,7 @@
 #include "libc.hpp"
 #include "on_helper.hpp"
 #include "own_descriptors.hpp"
+#include "socket_answers.hpp"
 #include "stdio_file.hpp"
 
 #include <coir/net/readiness.hpp>
@@ -15,10 +16,12 @@
 #include <stdio_ext.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 
 #include <cerrno>
+#include <cstdarg>
 
 namespace coir {
 
@@ -31,6 +34,7 @@ void give_up(int fd) noexcept
     const int saved = errno;
     net::about_to_close(fd);
     forget_kind(fd);
+    forget_socket_answers(static_cast<unsigned>(fd), static_cast<unsigned>(fd));
     errno = saved;
 }
 
@@ -38,6 +42,7 @@ void give_up_range(unsigned first, unsigned last) noexcept
 {
     net::about_to_close_range(first, last);
     forget_kinds(first, last);
+    forget_socket_answers(first, last);
 }
 
 void close_each(unsigned first, unsigned last) noexcept
@@ -196,6 +201,19 @@ COIR_INTERPOSE FILE* freopen(const char* path, const char* mode, FILE* file)
 COIR_INTERPOSE FILE* freopen64(const char* path, const char* mode, FILE* file)
 {
     return reopen(path, mode, file, libc.freopen64);
+}
+
+/// Not for the address sanitizer: it takes the argument that was not passed for an overrun of the caller's stack.
+COIR_INTERPOSE [[gnu::no_sanitize_address]] int ioctl(int fd, unsigned long request, ...) noexcept
+{
+    std::va_list list;
+    va_start(list, request);
+    void* const argument = va_arg(list, void*);
+    va_end(list);
+    const int result = libc.ioctl(fd, request, argument);
+    if (request == FIONBIO)
+        forget_socket_answers();
+    return result;
 }
 
 COIR_INTERPOSE int closedir(DIR* directory)

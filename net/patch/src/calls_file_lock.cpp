@@ -4,6 +4,7 @@
 #include "blocking.hpp"
 #include "interpose.hpp"
 #include "libc.hpp"
+#include "socket_answers.hpp"
 
 #include <coir/wait_queue.hpp>
 
@@ -46,8 +47,12 @@ template <class Try> int lock_in_fiber(int fd, Try&& try_once) noexcept
 int control(int fd, int command, long argument)
 {
     const bool waits = command == F_SETLKW || command == F_OFD_SETLKW;
-    if (outside() || !waits)
-        return libc.fcntl(fd, command, argument);
+    if (outside() || !waits) {
+        const int result = libc.fcntl(fd, command, argument);
+        if (command == F_SETFL)
+            forget_socket_answers();
+        return result;
+    }
     const int without_waiting = command == F_SETLKW ? F_SETLK : F_OFD_SETLK;
     return lock_in_fiber(fd, [&] { return libc.fcntl(fd, without_waiting, argument); });
 }

@@ -4,11 +4,13 @@
 #include "interpose.hpp"
 #include "libc.hpp"
 #include "on_helper.hpp"
+#include "socket_answers.hpp"
 #include "socket_io.hpp"
 
 #include <coir/spin_lock.hpp>
 
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 
 #include <memory>
@@ -24,10 +26,10 @@ namespace {
 /// no other way. Nothing else of this thread runs meanwhile.
 int start_connecting(int fd, int flags, const sockaddr* address, socklen_t size) noexcept
 {
-    ::fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    libc.fcntl(fd, F_SETFL, flags | O_NONBLOCK);
     const int result = libc.connect(fd, address, size);
     const int error = errno;
-    ::fcntl(fd, F_SETFL, flags);
+    libc.fcntl(fd, F_SETFL, flags);
     errno = error;
     return result;
 }
@@ -70,7 +72,7 @@ int connect_when_there_is_room(int fd, int flags, const sockaddr* address, sockl
 int connect_in_fiber(int fd, const sockaddr* address, socklen_t size) noexcept
 {
     const int before = errno;
-    const int flags = ::fcntl(fd, F_GETFL);
+    const int flags = libc.fcntl(fd, F_GETFL, 0);
     if (flags < 0 || flags & O_NONBLOCK)
         return libc.connect(fd, address, size);
     int result = start_connecting(fd, flags, address, size);
@@ -108,7 +110,7 @@ constinit spin_lock accept_guard;
 int listener_flags(int fd) noexcept
 {
     const std::lock_guard held{accept_guard};
-    return ::fcntl(fd, F_GETFL);
+    return libc.fcntl(fd, F_GETFL, 0);
 }
 
 /// Accepts what poll has announced, without waiting: another process may be faster, and a call that then waited would
@@ -117,10 +119,10 @@ int listener_flags(int fd) noexcept
 template <class Accept> int accept_announced(int fd, int flags, Accept&& genuine) noexcept
 {
     const std::lock_guard held{accept_guard};
-    ::fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    libc.fcntl(fd, F_SETFL, flags | O_NONBLOCK);
     const int result = genuine();
     const int error = errno;
-    ::fcntl(fd, F_SETFL, flags);
+    libc.fcntl(fd, F_SETFL, flags);
     errno = error;
     return result;
 }
@@ -164,7 +166,12 @@ COIR_INTERPOSE int setsockopt(int fd, int level, int option, const void* value, 
 {
     if (level == SOL_SOCKET && option == SO_RCVLOWAT)
         low_water_in_use.store(true, std::memory_order_relaxed);
-    return libc.setsockopt(fd, level, option, value, size);
+    if (level == IPPROTO_TCP && option == TCP_ULP)
+        records_in_use.store(true, std::memory_order_relaxed);
+    const int result = libc.setsockopt(fd, level, option, value, size);
+    if (level == SOL_SOCKET && (option == SO_RCVTIMEO_OLD || option == SO_RCVTIMEO_NEW))
+        forget_socket_answers();
+    return result;
 }
 
 COIR_INTERPOSE int accept(int fd, sockaddr* address, socklen_t* size)

@@ -85,6 +85,7 @@ struct libc_functions {
     libc_function<ssize_t(int, const iovec*, size_t, unsigned)> vmsplice{"vmsplice"};
     libc_function<ssize_t(int, off64_t*, int, off64_t*, size_t, unsigned)> copy_file_range{"copy_file_range"};
     libc_function<int(int, int, long)> fcntl{"fcntl"};
+    libc_function<int(int, unsigned long, void*)> ioctl{"ioctl"};
     libc_function<int(int, int)> flock{"flock"};
     libc_function<int(int, int, off64_t)> lockf{"lockf"};
     libc_function<int(int)> close{"close"};

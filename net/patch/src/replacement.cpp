@@ -76,9 +76,9 @@ bool is_libc(std::string_view file) noexcept
 bool is_shared_business(std::string_view name) noexcept
 {
     constexpr std::string_view beginnings[] = {"pthread_", "sem_", "mtx_", "cnd_", "thrd_join", "call_once"};
-    constexpr std::string_view names[] = {"syscall", "close",      "dup2",      "dup3",     "close_range", "closefrom",
-                                          "fclose",  "pclose",     "vfork",     "closedir", "freopen",     "freopen64",
-                                          "dlopen",  "setsockopt", "sigaction", "signal",   "siginterrupt"};
+    constexpr std::string_view names[] = {"syscall", "close",      "dup2",      "dup3",     "close_range",  "closefrom",
+                                          "fclose",  "pclose",     "vfork",     "closedir", "freopen",      "freopen64",
+                                          "dlopen",  "setsockopt", "sigaction", "signal",   "siginterrupt", "ioctl"};
     return std::ranges::any_of(beginnings, [&](std::string_view each) { return name.starts_with(each); }) ||
            std::ranges::find(names, name) != std::end(names);
 }

@@ -4,6 +4,10 @@
 #include "blocking.hpp"
 #include "libc.hpp"
 #include "remaining_parts.hpp"
+#include "socket_answers.hpp"
+
+#include <coir/fairness.hpp>
+#include <coir/net/arrival.hpp>
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
@@ -74,8 +78,67 @@ int send_flags(int flags, size_t done) noexcept
     return flags | MSG_DONTWAIT | (done > 0 ? MSG_NOSIGNAL : 0);
 }
 
+namespace {
+
+ssize_t try_to_receive(int fd, void* data, size_t size, std::uint64_t seen) noexcept
+{
+    const ssize_t result = libc.recvfrom(fd, data, size, MSG_DONTWAIT, nullptr, nullptr);
+    if (seen != 0 && result > 0 && static_cast<size_t>(result) < size)
+        net::note_emptied(fd, seen);
+    return result;
+}
+
+/// `empty_since`: instead of a first try that would find nothing, unless that is 0.
+[[gnu::noinline]] ssize_t receive_waiting(int fd, void* data, size_t size, std::uint64_t empty_since,
+                                          int before) noexcept
+{
+    blocked_call call{fd, direction::read};
+    bool go_on = empty_since != 0 ? call.wait_for_arrival(empty_since) : call.wait();
+    for (;;) {
+        const int failure = errno;
+        // A wait that was cut off without a try: what need not wait succeeds all the same.
+        if (!go_on && (empty_since == 0 || failure == EBADF))
+            return -1;
+        const auto result = try_to_receive(fd, data, size, net::arrivals(fd));
+        if (result != -1) {
+            errno = before;
+            return result;
+        }
+        if (!would_block(errno))
+            return result;
+        if (!go_on) {
+            errno = failure;
+            return -1;
+        }
+        empty_since = 0;
+        go_on = call.wait();
+    }
+}
+
+/// As `blocking`, but where the last read has emptied the socket, it is not tried before something has arrived.
+[[gnu::noinline]] ssize_t receive_from_tcp(int fd, void* data, size_t size) noexcept
+{
+    const int before = errno;
+    std::uint64_t seen;
+    if (net::emptied(fd, seen) && may_suspend())
+        return receive_waiting(fd, data, size, seen, before);
+    const auto result = try_to_receive(fd, data, size, seen);
+    if (result == -1 && would_block(errno))
+        return receive_waiting(fd, data, size, 0, before);
+    done_without_waiting();
+    return result;
+}
+
+} // namespace
+
 ssize_t receive(int fd, void* data, size_t size, int flags, sockaddr* from, socklen_t* from_size) noexcept
 {
+    if (flags == 0 && !from && !low_water_in_use.load(std::memory_order_relaxed)) [[likely]] {
+        if (answer_for(fd) == socket_answer::tcp && !records_in_use.load(std::memory_order_relaxed))
+            return receive_from_tcp(fd, data, size);
+        return blocking(fd, direction::read,
+                        [&] { return libc.recvfrom(fd, data, size, MSG_DONTWAIT, nullptr, nullptr); });
+    }
     const bool all = (flags & MSG_WAITALL) && is_stream_socket(fd);
     const size_t enough = all ? size : std::min(low_water(fd), size);
     if (enough > 1) [[unlikely]]
