@@ -44,6 +44,10 @@ def program_of(workload, peer, build):
     script = SOURCES / workload.program / f"{peer}.py"
     if workload.program == "calls":
         command = [build / "calls", peer]
+        if peer in ("native", "preload"):
+            command = [build / "calls-plain"]
+        if peer == "preload":
+            command = ["env", f"LD_PRELOAD={next(build.parent.glob('net/patch/libcoir-patch.so'), '')}", *command]
     elif script.exists():
         command = [PYTHON, "-P", script]
     else:

@@ -97,6 +97,14 @@ def call(name, title, count=1_000_000):
                     arguments=[name], operations=count, counted=True, target="+4 / +10 ns")
 
 
+def calls_of_a_plain_program():
+    """One that knows nothing of coir and never makes a fiber: natively, and with the patch preloaded."""
+    for each in [workload for workload in ALL if workload.program == "calls"]:
+        yield Workload(f"{each.name}-preloaded", f"{each.title}; a plain program", each.unit, "native",
+                       ["native", "preload"], "calls", arguments=each.arguments, operations=each.operations,
+                       target="+4 ns, no system call", quick=False)
+
+
 def idle(count, label, peers, **more):
     return server(f"idle-{label}", f"{label} idle TCP connections that have each had an echo: memory", peers, [count],
                   "B RSS each", load="load-idle", metric=("rss", "operations"), countable=False, rounds_max=1,
@@ -181,6 +189,8 @@ ALL = [
     call("poll-ready", "poll of a ready socket"),
     call("dup-close", "dup and close"),
     call("mutex", "pthread_mutex lock and unlock", 5_000_000),
+    call("sem", "sem_wait and sem_post", 5_000_000),
+    call("resolve", "getaddrinfo of an address", 100_000),
     *curve("yield", lambda count: program(
         "", "fibers yield in turn", "ns per switch", ["floor", "coir", "boost_fiber", "asio_coroutine", "go"],
         program="yield", arguments=[count], operations=2_000_000, slow={"asio_coroutine": 4})),
@@ -191,6 +201,7 @@ ALL = [
         "", "TCP echo, connections", ["epoll", "coir", "coir_net", "asio_coroutine", "go"], [count, 1],
         extras=(*LATENCY, ("reached", "connections", None, 1)))),
 ]
+ALL += calls_of_a_plain_program()
 
 # Debian's package for what may be missing.
 PACKAGES = {"go": "golang-go", "boost_fiber": "libboost-fiber1.81-dev", "fetch": "libcurl4-openssl-dev",
