@@ -96,6 +96,8 @@ public:
     const stack_memory& active_stack() const noexcept { return stack.memory(); }
     [[noreturn]] void terminate(const char* sentence) const noexcept;
 
+    /// From here on it is found waiting.
+    void begin_wait(parking& wait, const wait_options& options) noexcept;
     /// In a wait that nobody has ended yet.
     bool waits() const noexcept { return parked && !parked->claimed(); }
 

@@ -28,7 +28,7 @@ bool once_flag::begin()
     }
     if (runner_ == self)
         throw_deadlock("coir::call_once");
-    parking wait;
+    parking wait{parking::in_one_queue{}};
     candidate place{wait, self};
     throw_if_interrupted(waiters_.wait(held, place, {.reason = {"call_once", this}}));
     return place.chosen;

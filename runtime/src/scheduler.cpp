@@ -4,6 +4,7 @@
 #include "audit.hpp"
 #include "fork.hpp"
 #include "hub_group.hpp"
+#include "lock_ownership.hpp"
 #include "overflow_report.hpp"
 #include "testing_plan.hpp"
 
@@ -38,6 +39,7 @@ scheduler::scheduler(driver& driver, hub_group& group, std::size_t index)
     : driver_{driver}, group_{group}, index_{index}, stacks_{*new stack_pool}
 {
     watch_forks();
+    prepare_lock_owners();
     // With this flag set, libstdc++ takes a short-cut for function-local statics which reports recursion, instead of
     // waiting, when a second fiber meets an initialiser that suspends.
     if (__libc_single_threaded) // later hubs only read it, and may do that at the same time
@@ -128,11 +130,33 @@ void scheduler::take_in(scheduler& hub, hub_request& request) noexcept
 
 // ---- the loop -------------------------------------------------------------------------------------------------------
 
+namespace {
+
+/// Of the calling thread, for as long as it lives.
+std::uint32_t number_of_thread() noexcept
+{
+    static constinit std::atomic<std::uint32_t> last{0};
+    static constinit thread_local std::uint32_t number = 0;
+    if (number == 0)
+        number = last.fetch_add(1, std::memory_order_relaxed) + 1;
+    return number;
+}
+
+} // namespace
+
 void scheduler::run()
 {
     struct mark {
-        explicit mark(scheduler* hub) { current_scheduler = hub; }
-        ~mark() { current_scheduler = nullptr; }
+        explicit mark(scheduler* hub) noexcept
+        {
+            current_scheduler = hub;
+            this_hub_number = hub->thread_number_ = number_of_thread();
+        }
+        ~mark()
+        {
+            current_scheduler = nullptr;
+            this_hub_number = 0;
+        }
     } const running{this};
     const overflow_report overflows;
     audited_hub audit{*this};

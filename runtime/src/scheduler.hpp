@@ -43,6 +43,9 @@ public:
     scheduler& operator=(const scheduler&) = delete;
     ~scheduler();
 
+    /// this_hub_number, where fibers of this hub run.
+    std::uint32_t thread_number() const noexcept { return thread_number_; }
+
     /// The hub whose loop runs on this thread, if any.
     static scheduler* of_this_thread() noexcept { return current_scheduler; }
 
@@ -159,6 +162,7 @@ private:
     audited_hub* audit_ = nullptr; ///< on the same
     context* loop_ = nullptr;      ///< on the stack of `run`, because each run may be on another thread
     thread_globals globals_{};
+    std::uint32_t thread_number_ = 0;
     void* thread_pointer_ = nullptr; ///< null: all fibers have that of the thread
     void* storage_ = nullptr;
     ready_queue ready_;
@@ -215,6 +219,15 @@ inline void scheduler::switch_to(context& from, fiber_state* next) noexcept
 inline void scheduler::suspend() noexcept
 {
     suspend(*current_fiber);
+}
+
+inline void fiber_state::begin_wait(parking& wait, const wait_options& options) noexcept
+{
+    waiting = &options;
+    waiting_since = hub().turn_time();
+    ++wait_number;
+    std::atomic_signal_fence(std::memory_order_release); // for a handler that comes now, the wait is whole
+    parked = &wait;
 }
 
 inline void scheduler::suspend(fiber_state& self) noexcept

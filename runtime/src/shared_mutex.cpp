@@ -47,7 +47,7 @@ bool shared_mutex_base::lock_before(clock::time_point deadline)
     if (writer_ == self)
         throw_deadlock("coir::shared_mutex::lock");
     for (bool again = false;; again = true) {
-        parking wait;
+        parking wait{parking::in_one_queue{}};
         waiter place{wait};
         again ? writers_.push_front(held, place) : writers_.push(held, place);
         held.unlock();

@@ -72,14 +72,17 @@ namespace {
 [[gnu::noinline]] void leave_storage(bool ours) noexcept
 {
     current_fiber = nullptr;
-    if (ours)
+    if (ours) {
         current_scheduler = nullptr;
+        this_hub_number = 0;
+    }
     asm volatile("" ::: "memory");
 }
 
 [[gnu::noinline]] void enter_storage(fiber_state& fiber, scheduler& hub) noexcept
 {
     current_scheduler = &hub;
+    this_hub_number = hub.thread_number();
     current_fiber = &fiber;
     asm volatile("" ::: "memory");
 }

@@ -19,14 +19,26 @@ namespace coir {
 
 wake_cause parking::park(const wait_options& options) noexcept
 {
-    if (!fiber_)
+    if (!fiber_) [[unlikely]]
         return park_thread(options);
+    auto& fiber = *fiber_;
+    if (fiber.must_not_suspend) [[unlikely]]
+        fiber.terminate("it waits inside a no_suspend");
+    if (options.deadline != never || fiber.may_be_interrupted()) [[unlikely]]
+        return park_limited(options);
 
+    fiber.begin_wait(*this, options);
+    operations_left = operations_in_a_row;
+    fiber.hub().suspend(fiber);
+    fiber.parked = nullptr;
+    return cause_;
+}
+
+/// With a deadline, or in a scope that may have one, or cancelled.
+wake_cause parking::park_limited(const wait_options& options) noexcept
+{
     auto& fiber = *fiber_;
     auto& hub = fiber.hub();
-    if (fiber.must_not_suspend)
-        fiber.terminate("it waits inside a no_suspend");
-
     auto deadline = options.deadline;
     fiber.timer_cause = wake_cause::timed_out;
     if (options.interruptible && fiber.may_be_interrupted()) {
@@ -39,15 +51,11 @@ wake_cause parking::park(const wait_options& options) noexcept
         }
     }
 
-    fiber.waiting = &options;
-    fiber.waiting_since = hub.turn_time();
-    ++fiber.wait_number;
-    std::atomic_signal_fence(std::memory_order_release); // for a handler that comes now, the wait is whole
-    fiber.parked = this;
+    fiber.begin_wait(*this, options);
     if (deadline != never)
         hub.timers().arm(fiber.timer, deadline);
     operations_left = operations_in_a_row;
-    hub.suspend();
+    hub.suspend(fiber);
     if (fiber.timer.armed())
         hub.timers().disarm(fiber.timer);
     fiber.parked = nullptr;
@@ -96,22 +104,14 @@ wake_cause parking::park_thread(const wait_options& options) noexcept
 
 // ---- wait_queue -----------------------------------------------------------------------------------------------------
 
-wake_cause wait_queue::wait(guard& held, waiter& self, const wait_options& options) noexcept
-{
-    push(held, self);
-    auto& lock = *held.mutex();
-    held.unlock();
-    const auto cause = self.parking_->park(options);
-    if (cause != wake_cause::notified) {
-        const guard again{lock};
-        remove(again, self);
-    }
-    return cause;
-}
-
 wake_cause wait_queue::wait(guard& held, const wait_options& options) noexcept
 {
-    parking self;
+    if (options.signals != ends_by_signal::never) {
+        parking self;
+        waiter place{self};
+        return wait(held, place, options);
+    }
+    parking self{parking::in_one_queue{}};
     waiter place{self};
     return wait(held, place, options);
 }

@@ -8,6 +8,7 @@
 #include <coir/event.hpp>
 #include <coir/fiber.hpp>
 #include <coir/fiber_group.hpp>
+#include <coir/latch.hpp>
 #include <coir/mutex.hpp>
 #include <coir/offload.hpp>
 #include <coir/runtime.hpp>
@@ -213,5 +214,24 @@ TEST_CASE("forks and posts from other threads do not meet halfway") {
         }
         done.store(true, std::memory_order_release);
         offload([&] { poster.join(); });
+    });
+}
+
+TEST_CASE("what only another hub has used so far can be used in a child, where that hub is not") {
+    coir::runtime hubs{{.hubs = 2}};
+    coir::run_in(hubs, [&] {
+        channel<int> numbers{1};
+        mutex door;
+        latch used{1};
+        hubs.hub(1).post([&] {
+            std::scoped_lock held{door};
+            numbers.send(1);
+            used.count_down();
+        });
+        used.wait();
+        CHECK(status_of([&] {
+                  std::scoped_lock held{door};
+                  return numbers.receive() == 1 ? 0 : 1;
+              }) == 0);
     });
 }

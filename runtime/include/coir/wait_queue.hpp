@@ -27,6 +27,12 @@ class wait_queue;
 
 [[gnu::tls_model("initial-exec")]] extern constinit thread_local fiber_state* current_fiber; // see fiber.hpp
 
+/// Who locks: the fiber, or the thread where there is none. An address that nobody else has.
+inline const void* caller_identity() noexcept
+{
+    return current_fiber ? static_cast<const void*>(current_fiber) : &this_hub_number;
+}
+
 /// Why a wait ended.
 enum class wake_cause : std::uint8_t {
     notified,  ///< what was waited for has happened
@@ -62,6 +68,14 @@ struct wait_options {
 class parking {
 public:
     parking() noexcept : fiber_{current_fiber} {}
+    /// For a wait in one queue that nobody but its notifiers, a deadline and cancellation ends: no other thread, and no
+    /// handler of a signal. A notifier on the fiber's own hub then claims it without an atomic exchange. The others on
+    /// other threads hold the queue's lock as it does, and deadlines and cancellations come on that hub.
+    struct in_one_queue {};
+    explicit parking(in_one_queue) noexcept
+        : fiber_{current_fiber}, notifiers_hub_{current_fiber ? this_hub_number : any_hub}
+    {
+    }
     parking(const parking&) = delete;
     parking& operator=(const parking&) = delete;
 
@@ -73,8 +87,13 @@ public:
     /// The same for a notifier, through one of the waiter's places.
     bool claim(waiter& through) noexcept
     {
-        if (!claim())
+        if (notifiers_hub_ == this_hub_number) {
+            if (claimed())
+                return false;
+            claimed_.store(true, std::memory_order_relaxed);
+        } else if (!claim()) {
             return false;
+        }
         taken_ = &through;
         return true;
     }
@@ -86,9 +105,12 @@ public:
     void wake(wake_cause cause = wake_cause::notified) noexcept;
 
 private:
+    static constexpr auto any_hub = static_cast<std::uint32_t>(-1);
     wake_cause park_thread(const wait_options& options) noexcept;
+    wake_cause park_limited(const wait_options& options) noexcept;
 
-    fiber_state* fiber_; ///< null: a plain thread, waiting on `woken_` as a futex
+    fiber_state* fiber_;                    ///< null: a plain thread, waiting on `woken_` as a futex
+    std::uint32_t notifiers_hub_ = any_hub; ///< whose notifiers need no exchange; nobody's number if that is unknown
     std::atomic<std::uint32_t> woken_{0};
     std::atomic<bool> claimed_{false};
     wake_cause cause_ = wake_cause::notified;
@@ -283,6 +305,19 @@ template <class Accept> std::size_t wait_queue::notify_if(guard& held, Accept&& 
     auto taken = take_if(held, accept, most);
     held.unlock();
     return taken.wake();
+}
+
+inline wake_cause wait_queue::wait(guard& held, waiter& self, const wait_options& options) noexcept
+{
+    push(held, self);
+    auto& lock = *held.mutex();
+    held.unlock();
+    const auto cause = self.parking_->park(options);
+    if (cause != wake_cause::notified) [[unlikely]] {
+        const guard again{lock};
+        remove(again, self);
+    }
+    return cause;
 }
 
 /// Suspends the calling fiber, on no queue, until the deadline. What sleeping is made of.
