@@ -140,7 +140,7 @@ protected:
     }
     ~basic_channel() = default;
 
-    mutable spin_lock guard_;
+    mutable spin_lock guard_{spin_lock::mostly_one_hub{}};
     bool closed_ = false;
     const std::size_t capacity_;
     Buffer buffer_;
@@ -160,18 +160,19 @@ private:
         std::optional<T>* into;
     };
 
-    enum class progress { done, wait, closed, grow };
+    enum class progress : std::uint8_t { done, wait, closed, grow };
     /// These two hold the protocol. Whom it has woken is to be woken after the lock has been released.
     progress send_now(const wait_queue::guard& held, T& value, waiter*& woken) noexcept;
     progress receive_now(const wait_queue::guard& held, std::optional<T>& into, waiter*& woken) noexcept;
-    /// Sends now or finds out why not. Releases the lock if it has sent.
-    progress try_to_send(wait_queue::guard& held, T& value);
-    progress try_to_receive(wait_queue::guard& held, std::optional<T>& into) noexcept;
     /// More room. Releases the lock in between, so everything may have changed.
     void grow(wait_queue::guard& held);
 
+    // The first of each pair is what usually happens, and is inlined: there is room or a value, and nobody waits. The
+    // second goes on with the lock held.
     bool send_before(T& value, clock::time_point deadline);
+    bool send_or_wait(T& value, clock::time_point deadline);
     progress receive_before(std::optional<T>& into, clock::time_point deadline);
+    progress receive_or_wait(std::optional<T>& into, clock::time_point deadline);
     received<T> receive_before(clock::time_point deadline)
     {
         received<T> result;
@@ -197,7 +198,8 @@ public:
     T& operator*() noexcept { return *value_; }
     iterator& operator++()
     {
-        value_ = from_->receive();
+        value_.reset();
+        from_->receive_before(value_, never);
         return *this;
     }
     void operator++(int) { ++*this; }
@@ -211,14 +213,15 @@ private:
 // ---------------------------------------------------------------------------------------------------------------------
 
 template <class T, class Buffer>
-auto basic_channel<T, Buffer>::send_now(const wait_queue::guard& held, T& value, waiter*& woken) noexcept -> progress
+inline auto basic_channel<T, Buffer>::send_now(const wait_queue::guard& held, T& value, waiter*& woken) noexcept
+    -> progress
 {
-    if (closed_)
+    if (closed_) [[unlikely]]
         return progress::closed;
     if (auto* next = static_cast<receiver*>(receivers_.pop(held))) {
         next->into->emplace(std::move(value));
         woken = next;
-    } else if (!buffer_.full()) {
+    } else if (!buffer_.full()) [[likely]] {
         buffer_.put(value);
     } else {
         return capacity_ == unbounded ? progress::grow : progress::wait;
@@ -250,39 +253,6 @@ auto basic_channel<T, Buffer>::receive_now(const wait_queue::guard& held, std::o
     return progress::done;
 }
 
-template <class T, class Buffer>
-auto basic_channel<T, Buffer>::try_to_send(wait_queue::guard& held, T& value) -> progress
-{
-    for (;;) {
-        waiter* woken = nullptr;
-        const auto result = send_now(held, value, woken);
-        if (result == progress::done) {
-            held.unlock();
-            if (woken)
-                woken->wake();
-        } else if (result == progress::closed) {
-            throw channel_closed{};
-        } else if (result == progress::grow) [[unlikely]] {
-            grow(held);
-            continue;
-        }
-        return result;
-    }
-}
-
-template <class T, class Buffer>
-auto basic_channel<T, Buffer>::try_to_receive(wait_queue::guard& held, std::optional<T>& into) noexcept -> progress
-{
-    waiter* woken = nullptr;
-    const auto result = receive_now(held, into, woken);
-    if (result == progress::done) {
-        held.unlock();
-        if (woken)
-            woken->wake();
-    }
-    return result;
-}
-
 template <class T, class Buffer> void basic_channel<T, Buffer>::grow(wait_queue::guard& held)
 {
     const auto wanted = std::max<std::size_t>(16, 2 * buffer_.size());
@@ -299,24 +269,65 @@ template <class T, class Buffer> void basic_channel<T, Buffer>::grow(wait_queue:
 
 template <class T, class Buffer> bool basic_channel<T, Buffer>::try_send(T&& value)
 {
-    wait_queue::guard held{guard_};
-    return try_to_send(held, value) == progress::done;
+    for (;;) {
+        wait_queue::guard held{guard_};
+        waiter* woken = nullptr;
+        const auto result = send_now(held, value, woken);
+        if (result == progress::grow) {
+            grow(held);
+            continue;
+        }
+        held.unlock();
+        if (result == progress::closed)
+            throw channel_closed{};
+        if (woken)
+            woken->wake();
+        return result == progress::done;
+    }
 }
 
 template <class T, class Buffer> received<T> basic_channel<T, Buffer>::try_receive()
 {
     received<T> result;
     wait_queue::guard held{guard_};
-    result.closed_ = try_to_receive(held, result) == progress::closed;
+    waiter* woken = nullptr;
+    result.closed_ = receive_now(held, result, woken) == progress::closed;
+    held.unlock();
+    if (woken)
+        woken->wake();
     return result;
 }
 
-template <class T, class Buffer> bool basic_channel<T, Buffer>::send_before(T& value, clock::time_point deadline)
+template <class T, class Buffer> inline bool basic_channel<T, Buffer>::send_before(T& value, clock::time_point deadline)
 {
-    wait_queue::guard held{guard_};
-    if (try_to_send(held, value) == progress::done)
+    guard_.lock();
+    if (buffer_.full() || !receivers_.empty() || closed_) [[unlikely]]
+        return send_or_wait(value, deadline);
+    buffer_.put(value);
+    accepted();
+    guard_.unlock();
+    return true;
+}
+
+template <class T, class Buffer>
+[[gnu::noinline]] bool basic_channel<T, Buffer>::send_or_wait(T& value, clock::time_point deadline)
+{
+    wait_queue::guard held{guard_, std::adopt_lock};
+    waiter* woken = nullptr;
+    auto result = send_now(held, value, woken);
+    while (result == progress::grow) {
+        grow(held);
+        result = send_now(held, value, woken);
+    }
+    if (result == progress::done) {
+        held.unlock();
+        if (woken)
+            woken->wake();
         return true;
-    parking self;
+    }
+    if (result == progress::closed)
+        throw channel_closed{};
+    parking self{parking::in_one_queue{}};
     sender place{self, value};
     const auto cause = senders_.wait(held, place, {.reason = {"channel send", this}, .deadline = deadline});
     if (place.value == nullptr)
@@ -328,12 +339,30 @@ template <class T, class Buffer> bool basic_channel<T, Buffer>::send_before(T& v
 }
 
 template <class T, class Buffer>
-auto basic_channel<T, Buffer>::receive_before(std::optional<T>& into, clock::time_point deadline) -> progress
+inline auto basic_channel<T, Buffer>::receive_before(std::optional<T>& into, clock::time_point deadline) -> progress
 {
-    wait_queue::guard held{guard_};
-    if (const auto result = try_to_receive(held, into); result != progress::wait)
+    guard_.lock();
+    if (buffer_.size() == 0 || !senders_.empty()) [[unlikely]]
+        return receive_or_wait(into, deadline);
+    into.emplace(buffer_.take());
+    guard_.unlock();
+    return progress::done;
+}
+
+template <class T, class Buffer>
+[[gnu::noinline]] auto basic_channel<T, Buffer>::receive_or_wait(std::optional<T>& into, clock::time_point deadline)
+    -> progress
+{
+    wait_queue::guard held{guard_, std::adopt_lock};
+    waiter* woken = nullptr;
+    const auto result = receive_now(held, into, woken);
+    if (result != progress::wait) {
+        held.unlock();
+        if (woken)
+            woken->wake();
         return result;
-    parking self;
+    }
+    parking self{parking::in_one_queue{}};
     receiver place{self, into};
     const auto cause = receivers_.wait(held, place, {.reason = {"channel receive", this}, .deadline = deadline});
     throw_if_interrupted(cause);
