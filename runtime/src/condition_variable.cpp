@@ -3,26 +3,15 @@
 
 namespace coir {
 
-void condition_variable::notify_one() noexcept
-{
-    wait_queue::guard held{guard_};
-    waiters_.notify_one(held);
-}
-
 void condition_variable::notify_all() noexcept
 {
     wait_queue::guard held{guard_};
     waiters_.notify_all(held);
 }
 
-void condition_variable::wait(std::unique_lock<mutex>& lock)
-{
-    wait_before(lock, never);
-}
-
 std::cv_status condition_variable::wait_before(std::unique_lock<mutex>& lock, clock::time_point deadline)
 {
-    parking self;
+    parking self{parking::in_one_queue{}};
     waiter place{self};
     wait_queue::guard held{guard_};
     waiters_.push(held, place);
@@ -30,7 +19,7 @@ std::cv_status condition_variable::wait_before(std::unique_lock<mutex>& lock, cl
     // From here a notification finds us, so the mutex can be given up before the wait itself begins.
     lock.mutex()->unlock();
     const auto cause = self.park({.reason = {"condition", this}, .deadline = deadline});
-    if (cause != wake_cause::notified) {
+    if (cause != wake_cause::notified) [[unlikely]] {
         held.lock();
         waiters_.remove(held, place);
         held.unlock();

@@ -31,11 +31,7 @@ bool mutex_base::reenter() noexcept
 wake_cause mutex_base::acquire(clock::time_point deadline, bool interruptible)
 {
     const auto* self = caller_identity();
-    wait_queue::guard held{guard_};
-    if (!owner_ && !heir_) {
-        owner_ = self;
-        return wake_cause::notified;
-    }
+    wait_queue::guard held{guard_, std::adopt_lock};
     if (owner_ == self) {
         if (reentry_ == reentry::refused)
             throw_deadlock("coir::mutex::lock");
@@ -45,7 +41,7 @@ wake_cause mutex_base::acquire(clock::time_point deadline, bool interruptible)
         return wake_cause::notified;
     }
     for (bool again = false;; again = true) {
-        parking wait;
+        parking wait{parking::in_one_queue{}};
         waiter place{wait};
         again ? waiters_.push_front(held, place) : waiters_.push(held, place);
         held.unlock();
@@ -63,21 +59,13 @@ wake_cause mutex_base::acquire(clock::time_point deadline, bool interruptible)
     }
 }
 
-void mutex_base::lock()
-{
-    throw_if_interrupted(acquire(never, true));
-}
-
 bool mutex_base::lock_before(clock::time_point deadline)
 {
+    if (lock_free_one())
+        return true;
     const auto cause = acquire(deadline, true);
     throw_if_interrupted(cause);
     return cause == wake_cause::notified;
-}
-
-void mutex_base::lock_uninterrupted() noexcept
-{
-    acquire(never, false);
 }
 
 bool mutex_base::try_lock() noexcept
@@ -90,9 +78,9 @@ bool mutex_base::try_lock() noexcept
     return true;
 }
 
-void mutex_base::unlock() noexcept
+void mutex_base::unlock_slowly() noexcept
 {
-    wait_queue::guard held{guard_};
+    wait_queue::guard held{guard_, std::adopt_lock};
     if (owner_ != caller_identity())
         terminate_misuse("mutex", "unlocked by a fiber that does not hold it");
     if (reentered_ > 0) {

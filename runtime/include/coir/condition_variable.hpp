@@ -20,11 +20,15 @@ public:
     condition_variable& operator=(const condition_variable&) = delete;
 
     /// Any thread. Never suspends.
-    void notify_one() noexcept;
+    void notify_one() noexcept
+    {
+        wait_queue::guard held{guard_};
+        waiters_.notify_one(held);
+    }
     void notify_all() noexcept;
 
     /// Suspends. The mutex is held again when it returns or throws (`cancelled`, `timed_out`).
-    void wait(std::unique_lock<mutex>& lock);
+    void wait(std::unique_lock<mutex>& lock) { wait_before(lock, never); }
     template <class Predicate> void wait(std::unique_lock<mutex>& lock, Predicate ready)
     {
         while (!ready())
@@ -59,7 +63,7 @@ public:
 private:
     std::cv_status wait_before(std::unique_lock<mutex>& lock, clock::time_point deadline);
 
-    spin_lock guard_;
+    spin_lock guard_{spin_lock::mostly_one_hub{}};
     wait_queue waiters_;
 };
 

@@ -14,11 +14,24 @@ public:
 
     /// Suspends. Throws `cancelled` or `timed_out` if it has to wait, and std::system_error
     /// (resource_deadlock_would_occur) if the caller holds it and it is not recursive.
-    void lock();
+    void lock()
+    {
+        if (!lock_free_one())
+            throw_if_interrupted(acquire(never, true));
+    }
     /// Never suspends.
     bool try_lock() noexcept;
     /// The caller must hold the mutex; terminates otherwise. Never suspends.
-    void unlock() noexcept;
+    void unlock() noexcept
+    {
+        guard_.lock();
+        if (owner_ != caller_identity() || reentered_ != 0 || !waiters_.empty()) [[unlikely]] {
+            unlock_slowly();
+            return;
+        }
+        owner_ = nullptr;
+        guard_.unlock();
+    }
 
 protected:
     enum class reentry : bool { refused, counted };
@@ -39,12 +52,28 @@ protected:
 private:
     friend class condition_variable;
     /// As lock, but only the mutex itself can end the wait: for taking it back after a condition.
-    void lock_uninterrupted() noexcept;
+    void lock_uninterrupted() noexcept
+    {
+        if (!lock_free_one())
+            acquire(never, false);
+    }
     bool lock_before(clock::time_point deadline);
+    /// What usually happens. If not, returns with `guard_` held, for `acquire`.
+    bool lock_free_one() noexcept
+    {
+        guard_.lock();
+        if (owner_ || heir_) [[unlikely]]
+            return false;
+        owner_ = caller_identity();
+        guard_.unlock();
+        return true;
+    }
     wake_cause acquire(clock::time_point deadline, bool interruptible);
+    /// With `guard_` held.
+    void unlock_slowly() noexcept;
     bool reenter() noexcept;
 
-    spin_lock guard_;
+    spin_lock guard_{spin_lock::mostly_one_hub{}};
     const reentry reentry_;
     bool heir_ = false;           ///< who has waited longest has been woken, and has not looked yet
     std::uint32_t reentered_ = 0; ///< how often its owner has locked it again
