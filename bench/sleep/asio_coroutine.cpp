@@ -24,7 +24,7 @@ int main(int argc, char** argv)
             timer.expires_after(std::chrono::nanoseconds{length});
             co_await timer.async_wait(asio::use_awaitable);
             const auto woken = bench::time_of(CLOCK_MONOTONIC);
-            sleeps.record(woken - now - length);
+            sleeps.record(woken - now - length, woken);
             now = woken;
         }
     };

@@ -26,7 +26,7 @@ int main(int argc, char** argv)
                     timer.expires_after(std::chrono::nanoseconds{length});
                     timer.async_wait(coir::use_fiber);
                     const auto woken = bench::time_of(CLOCK_MONOTONIC);
-                    sleeps.record(woken - now - length);
+                    sleeps.record(woken - now - length, woken);
                     now = woken;
                 }
             });

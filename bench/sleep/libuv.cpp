@@ -29,7 +29,7 @@ void wake(uv_timer_t* timer)
 {
     auto& one = *static_cast<sleeper*>(timer->data);
     const auto now = bench::time_of(CLOCK_MONOTONIC);
-    sleeps->record(now - one.slept_at - one.length);
+    sleeps->record(now - one.slept_at - one.length, now);
     if (now < sleeps->end())
         sleep(one, now);
 }

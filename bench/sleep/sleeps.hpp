@@ -21,18 +21,16 @@ public:
             const auto length = next(random);
             sleep(std::chrono::nanoseconds{length});
             const auto woken = time_of(CLOCK_MONOTONIC);
-            record(woken - now - length);
+            record(woken - now - length, woken);
             now = woken;
         }
     }
-    /// The parts of `run`, for who cannot call it. The clock runs from the first call on, when all fibers are there.
+    /// The parts of `run`, for who cannot call it.
     number begin()
     {
         const auto now = time_of(CLOCK_MONOTONIC);
-        if (end_ == 0) {
-            end_ = now + length_;
-            watch_.restart();
-        }
+        if (end_ == 0)
+            end_ = (begin_ = now + warm_up) + length_;
         return now;
     }
     number end() const { return end_; }
@@ -41,11 +39,25 @@ public:
         random = random * 1664525U + 1013904223U;
         return 1'000'000 + random % 99'000'000U;
     }
-    void record(number late) { late_.push_back(static_cast<std::uint32_t>(std::clamp(late, number{0}, longest))); }
+    /// Of a fiber that woke at `now`. Only from `begin_` on, when all fibers have slept once, to `end_`, when the first
+    /// of them ends: neither their first run, which finds no memory yet, nor their end is a wake-up.
+    void record(number late, number now)
+    {
+        if (now < begin_ || stopped_)
+            return;
+        if (late_.empty())
+            watch_.restart();
+        late_.push_back(static_cast<std::uint32_t>(std::clamp(late, number{0}, longest)));
+        if (now >= end_) {
+            watch_.stop();
+            stopped_ = true;
+        }
+    }
 
     void report()
     {
-        watch_.stop();
+        if (!stopped_)
+            watch_.stop();
         std::sort(late_.begin(), late_.end());
         auto percentile = [&](std::size_t percent) {
             return late_.empty() ? 0 : number{late_[(late_.size() - 1) * percent / 100]};
@@ -56,9 +68,12 @@ public:
 
 private:
     static constexpr number longest = 4'000'000'000;
+    static constexpr number warm_up = 500'000'000; // longer than the longest sleep
 
     number length_;
+    number begin_ = 0;
     number end_ = 0;
+    bool stopped_ = false;
     std::vector<std::uint32_t> late_;
     stopwatch watch_;
 };
