@@ -14,11 +14,12 @@
 
 namespace coir {
 
-hub_group::hub_group(std::vector<std::unique_ptr<driver>> drivers) : drivers_{std::move(drivers)}
+hub_group::hub_group(std::vector<std::unique_ptr<driver>> drivers, clock::duration timer_slack)
+    : drivers_{std::move(drivers)}
 {
     hubs_.reserve(drivers_.size());
     for (auto& each : drivers_)
-        hubs_.push_back(std::make_unique<scheduler>(*each, *this, hubs_.size()));
+        hubs_.push_back(std::make_unique<scheduler>(*each, *this, hubs_.size(), timer_slack));
     stopped_.set();
 }
 

@@ -22,7 +22,7 @@ namespace coir {
 
 class hub_group {
 public:
-    explicit hub_group(std::vector<std::unique_ptr<driver>> drivers);
+    hub_group(std::vector<std::unique_ptr<driver>> drivers, clock::duration timer_slack);
     hub_group(const hub_group&) = delete;
     hub_group& operator=(const hub_group&) = delete;
     ~hub_group();

@@ -55,13 +55,14 @@ std::vector<std::unique_ptr<driver>> only(std::unique_ptr<driver> one)
 } // namespace
 
 runtime::runtime(const runtime_options& options)
-    : hubs_{std::make_unique<hub_group>(asio_drivers(options.hubs ? options.hubs : default_hub_count()))}
+    : hubs_{std::make_unique<hub_group>(asio_drivers(options.hubs ? options.hubs : default_hub_count()),
+                                        options.timer_slack)}
 {
     any_runtime.store(true, std::memory_order_seq_cst);
 }
 
-runtime::runtime(std::unique_ptr<driver> driver, testing::schedule* plan)
-    : hubs_{std::make_unique<hub_group>(only(std::move(driver)))}
+runtime::runtime(std::unique_ptr<driver> driver, testing::schedule* plan, std::chrono::nanoseconds timer_slack)
+    : hubs_{std::make_unique<hub_group>(only(std::move(driver)), timer_slack)}
 {
     hubs_->at(0).follow(plan);
     any_runtime.store(true, std::memory_order_seq_cst);

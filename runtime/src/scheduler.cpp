@@ -15,6 +15,7 @@
 
 #include <sys/single_threaded.h>
 
+#include <algorithm>
 #include <cxxabi.h>
 #include <exception>
 #include <new>
@@ -35,8 +36,8 @@ constinit thread_local unsigned opening_own_descriptors = 0;
 
 constinit thread_local int operations_left = operations_in_a_row;
 
-scheduler::scheduler(driver& driver, hub_group& group, std::size_t index)
-    : driver_{driver}, group_{group}, index_{index}, stacks_{*new stack_pool}
+scheduler::scheduler(driver& driver, hub_group& group, std::size_t index, clock::duration timer_slack)
+    : driver_{driver}, group_{group}, index_{index}, stacks_{*new stack_pool}, timer_slack_{timer_slack}
 {
     watch_forks();
     prepare_lock_owners();
@@ -224,7 +225,8 @@ void scheduler::follow(testing::schedule* plan)
 
 void scheduler::wait()
 {
-    const auto deadline = timers_.next();
+    auto deadline = timers_.next();
+    deadline += std::min(timer_slack_, never - deadline);
     // An executor's work may be what our own fibers do, too: it keeps nobody from waiting for a time.
     const bool outside = outside_work.load(std::memory_order_relaxed) != 0 || group_.goes_on() ||
                          (deadline == never && group_.has_outside_work());

@@ -38,7 +38,7 @@ struct schedule;
 
 class scheduler {
 public:
-    scheduler(driver& driver, hub_group& group, std::size_t index);
+    scheduler(driver& driver, hub_group& group, std::size_t index, clock::duration timer_slack);
     scheduler(const scheduler&) = delete;
     scheduler& operator=(const scheduler&) = delete;
     ~scheduler();
@@ -170,6 +170,7 @@ private:
     int turns_without_poll_ = 0;
     clock::time_point last_poll_;
     timer_queue timers_;
+    const clock::duration timer_slack_;
     clock::time_point turn_time_;
     intrusive_list<fiber_state, &fiber_state::all> all_;
     std::size_t live_ = 0;

@@ -64,6 +64,30 @@ TEST_CASE("a hub waits for its first deadline, and waits again if it was woken t
     CHECK(seen.waits.back() == clock::time_point{2h});
 }
 
+TEST_CASE("with timer slack a hub waits a little longer, and wakes once for several deadlines") {
+    record seen;
+    runtime hub{std::make_unique<recording_driver>(seen), nullptr, 1ms};
+    std::vector<clock::duration> woken;
+    run_in(hub, [&] {
+        const auto start = clock::now();
+        std::vector<fiber> sleepers;
+        for (const auto length : {1000us, 1300us, 2000us, 2001us})
+            sleepers.emplace_back([&, length] {
+                this_fiber::sleep_until(start + length);
+                woken.push_back(clock::now() - start);
+            });
+        for (auto& each : sleepers)
+            each.join();
+    });
+    REQUIRE(woken.size() == 4);
+    // Half of the way at a time, it comes to look at some moment between a deadline and its slack.
+    CHECK(woken[0] >= 1000us);
+    CHECK(woken[0] <= 2000us);
+    CHECK(woken[1] >= 1300us);
+    CHECK(woken[3] <= 3001us);
+    CHECK(seen.waits.front() == clock::time_point{1h} + 2ms);
+}
+
 TEST_CASE("a hub with ready fibers polls its driver now and then, and never waits") {
     record seen;
     runtime hub{std::make_unique<recording_driver>(seen)};

@@ -6,6 +6,7 @@
 #include <coir/inspect.hpp>
 #include <coir/outcome.hpp>
 
+#include <chrono>
 #include <memory>
 #include <stdexcept>
 #include <type_traits>
@@ -24,6 +25,10 @@ std::size_t default_hub_count() noexcept;
 
 struct runtime_options {
     std::size_t hubs = 0; ///< threads, each with fibers of its own; 0: `default_hub_count()`
+    /// How much later than asked for a sleep or a deadline may end, so that a hub which has nothing else to do wakes
+    /// once for several. What Linux allows ordinary threads, by default (prctl(2), PR_SET_TIMERSLACK); less for
+    /// precision, 1 ms for many sleepers.
+    std::chrono::nanoseconds timer_slack = std::chrono::microseconds{50};
 };
 
 /// What was left when a shutdown ran out of time.
@@ -50,7 +55,8 @@ public:
     /// Hubs with the Asio driver: an io_context each.
     explicit runtime(const runtime_options& options = {});
     /// One hub. With a plan (testing.hpp), which must outlive it, that says who runs next.
-    explicit runtime(std::unique_ptr<driver> driver, testing::schedule* plan = nullptr);
+    explicit runtime(std::unique_ptr<driver> driver, testing::schedule* plan = nullptr,
+                     std::chrono::nanoseconds timer_slack = {});
     runtime(const runtime&) = delete;
     runtime& operator=(const runtime&) = delete;
     /// Cancels the fibers that are left and waits until they have ended. Not from one of them.
