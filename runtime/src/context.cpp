@@ -16,8 +16,6 @@ extern "C" __cxa_eh_globals* __cxa_get_globals() noexcept;
 
 namespace coir {
 
-using boost::context::detail::jump_fcontext;
-using boost::context::detail::make_fcontext;
 using boost::context::detail::transfer_t;
 
 [[noreturn]] void context::start(transfer_t transfer) noexcept
@@ -30,17 +28,11 @@ using boost::context::detail::transfer_t;
     std::terminate();
 }
 
-/// Called by coir_first_frame, which is in first_frame.S for the architectures that it knows.
+/// Called by coir_first_frame.
 extern "C" [[noreturn, gnu::visibility("hidden")]] void coir_enter_context(transfer_t transfer) noexcept
 {
     context::start(transfer);
 }
-
-#if defined(__x86_64__) || defined(__aarch64__)
-extern "C" void coir_first_frame(transfer_t transfer) noexcept;
-#else
-constexpr auto* coir_first_frame = &coir_enter_context;
-#endif
 
 thread_globals thread_globals::of_this_thread() noexcept
 {
@@ -51,15 +43,6 @@ context::context() noexcept
 {
 #if COIR_TSAN
     sanitizer_fiber_ = __tsan_get_current_fiber();
-#endif
-}
-
-context::context(stack_memory memory, std::byte* top, void (*entry)(void*) noexcept, void* argument) noexcept
-    : entry_{entry}, argument_{argument}, memory_{memory}
-{
-    suspended_ = make_fcontext(top, static_cast<std::size_t>(top - memory.base), coir_first_frame);
-#if COIR_TSAN
-    sanitizer_fiber_ = __tsan_create_fiber(0);
 #endif
 }
 
@@ -93,23 +76,6 @@ void context::switch_to(context& next, const thread_globals& globals, void* thre
     exchange_globals(next, globals);
     write_thread_pointer(thread_pointer);
     jump_to(next);
-}
-
-void context::leave_for(context& next, const thread_globals& globals, void* thread_pointer) noexcept
-{
-#if COIR_ASAN
-    __sanitizer_start_switch_fiber(nullptr, next.memory_.base, next.memory_.size);
-#endif
-#if COIR_TSAN
-    __tsan_switch_to_fiber(next.sanitizer_fiber_, 0);
-#endif
-    *globals.error_number = next.errno_;
-    *globals.exceptions = next.exceptions_;
-    handover baton{this, &next};
-    if (thread_pointer)
-        write_thread_pointer(thread_pointer);
-    jump_fcontext(next.suspended_, &baton);
-    std::terminate();
 }
 
 } // namespace coir

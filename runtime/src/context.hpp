@@ -4,8 +4,10 @@
 // errno and the state of exception handling (two words that Boost.Context before 1.88 does not save: without them a
 // fiber that suspends inside a catch block shares its caught exceptions with every other fiber of the thread).
 #include "sanitizers.hpp"
+#include "thread_pointer.hpp"
 
 #include <cstddef>
+#include <exception>
 
 #include <boost/context/detail/fcontext.hpp>
 
@@ -90,6 +92,26 @@ struct context::handover {
     context* to; ///< for who runs for the first time, and cannot know yet
 };
 
+extern "C" [[noreturn, gnu::visibility("hidden")]] void
+coir_enter_context(boost::context::detail::transfer_t transfer) noexcept;
+
+// In first_frame.S, for the architectures that it knows.
+#if defined(__x86_64__) || defined(__aarch64__)
+extern "C" void coir_first_frame(boost::context::detail::transfer_t transfer) noexcept;
+#else
+inline constexpr auto* coir_first_frame = &coir_enter_context;
+#endif
+
+inline context::context(stack_memory memory, std::byte* top, void (*entry)(void*) noexcept, void* argument) noexcept
+    : entry_{entry}, argument_{argument}, memory_{memory}
+{
+    suspended_ =
+        boost::context::detail::make_fcontext(top, static_cast<std::size_t>(top - memory.base), coir_first_frame);
+#if COIR_TSAN
+    sanitizer_fiber_ = __tsan_create_fiber(0);
+#endif
+}
+
 inline void context::exchange_globals(context& next, const thread_globals& globals) noexcept
 {
     exceptions_ = *globals.exceptions;
@@ -156,6 +178,23 @@ inline void context::arrived_from([[maybe_unused]] context& previous) noexcept
     if (!previous.memory_.base) // a thread's own stack: this is the only way to learn where it lies
         previous.memory_ = {static_cast<std::byte*>(const_cast<void*>(bottom)), size};
 #endif
+}
+
+inline void context::leave_for(context& next, const thread_globals& globals, void* thread_pointer) noexcept
+{
+#if COIR_ASAN
+    __sanitizer_start_switch_fiber(nullptr, next.memory_.base, next.memory_.size);
+#endif
+#if COIR_TSAN
+    __tsan_switch_to_fiber(next.sanitizer_fiber_, 0);
+#endif
+    *globals.error_number = next.errno_;
+    *globals.exceptions = next.exceptions_;
+    handover baton{this, &next};
+    if (thread_pointer)
+        write_thread_pointer(thread_pointer);
+    boost::context::detail::jump_fcontext(next.suspended_, &baton);
+    std::terminate();
 }
 
 } // namespace coir

@@ -40,14 +40,6 @@ std::ostream& operator<<(std::ostream& out, fiber_id id)
     return out << id.value;
 }
 
-fiber_state* start_fiber(const fiber_options& options, const fiber_entry& entry, void* callable, fiber_group* group)
-{
-    auto* hub = scheduler::of_this_thread();
-    if (!hub)
-        throw std::logic_error{"coir::fiber: no runtime runs on this thread; see coir::run"};
-    return hub->start(options, entry, callable, group);
-}
-
 // ---- the handle -----------------------------------------------------------------------------------------------------
 
 fiber& fiber::operator=(fiber&& other) noexcept
@@ -69,14 +61,14 @@ fiber::~fiber()
     else
         state_->request_stop();
 
-    wait_queue::guard held{state_->join_guard};
-    if (!state_->joinable_ended)
-        state_->joiners.wait(held, {.reason = {"join", state_}, .interruptible = false});
+    if (!state_->has_ended()) {
+        wait_queue::guard held{state_->join_guard};
+        if (state_->watch())
+            state_->joiners.wait(held, {.reason = {"join", state_}, .interruptible = false});
+    }
     // While an exception is on its way already, it stands for the scope, and this one gives way to it.
     if (state_->failure && !unwinding)
         state_->terminate("it ended with an exception, and its handle was destroyed without a join");
-    if (held)
-        held.unlock();
     state_->release();
 }
 
@@ -87,19 +79,23 @@ bool fiber::join_before(clock::time_point deadline)
     if (state_ == current_fiber)
         throw std::system_error{std::make_error_code(std::errc::resource_deadlock_would_occur), "coir::fiber::join"};
 
-    wait_queue::guard held{state_->join_guard};
-    if (!state_->joinable_ended) {
-        const auto cause = state_->joiners.wait(held, {.reason = {"join", state_}, .deadline = deadline});
-        throw_if_interrupted(cause);
-        if (cause == wake_cause::timed_out)
-            return false;
+    if (!state_->has_ended()) {
+        wait_queue::guard held{state_->join_guard};
+        if (state_->watch()) {
+            const auto cause = state_->joiners.wait(held, {.reason = {"join", state_}, .deadline = deadline});
+            throw_if_interrupted(cause);
+            if (cause == wake_cause::timed_out)
+                return false;
+        }
     }
-    if (held)
-        held.unlock();
-    auto failure = std::exchange(state_->failure, nullptr);
-    std::exchange(state_, nullptr)->release();
-    if (failure)
-        std::rethrow_exception(std::move(failure));
+    auto* const ended = std::exchange(state_, nullptr);
+    if (!ended->failure) [[likely]] {
+        ended->release();
+        return true;
+    }
+    auto failure = std::exchange(ended->failure, nullptr);
+    ended->release();
+    std::rethrow_exception(std::move(failure));
     return true;
 }
 
@@ -115,7 +111,7 @@ void fiber::detach()
     {
         std::lock_guard held{state_->join_guard};
         state_->detached = true;
-        if (state_->failure)
+        if (state_->has_ended() && state_->failure)
             state_->terminate("it was detached after it had ended with an exception");
     }
     std::exchange(state_, nullptr)->release();

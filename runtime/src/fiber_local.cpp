@@ -26,7 +26,7 @@ void local_values::set(std::size_t index, void* value, void (*destroy)(void*))
     values_[index] = {value, destroy};
 }
 
-void local_values::destroy_all() noexcept
+void local_values::destroy_each() noexcept
 {
     while (!values_.empty()) {
         const auto [value, destroy] = std::exchange(values_.back(), {});

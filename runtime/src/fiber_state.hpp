@@ -61,12 +61,20 @@ class alignas(64) fiber_state : public surroundings {
     std::atomic<scheduler*> hub_{nullptr};
 
 public:
-    /// Belongs to no hub yet: one takes it in with `settle`.
-    static fiber_state* create(stack_pool& pool, const fiber_options& options, const fiber_entry& entry,
-                               void* callable);
-    void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+    /// With a null `home` it belongs to no hub yet: one takes it in with `settle`.
+    static fiber_state* create(stack_pool& pool, const fiber_options& options, const fiber_entry& entry, void* callable,
+                               fiber_id id, scheduler* home);
+    void retain() noexcept { life_.fetch_add(one_reference, std::memory_order_relaxed); }
     /// Frees the fiber's stack with the last reference. Not from that stack.
-    void release() noexcept;
+    void release() noexcept
+    {
+        // Who sees that it holds the only one needs no exchange: nobody is left who could add one.
+        if (references(life_.load(std::memory_order_acquire)) == 1 ||
+            references(life_.fetch_sub(one_reference, std::memory_order_acq_rel)) == 1)
+            destroy();
+    }
+    /// The same for the reference that the running function had, once its stack has been left for good.
+    void release_ended() noexcept;
 
     /// Any thread. Cancellation reaches a fiber that waits at its hub's next turn.
     void request_cancel() noexcept;
@@ -109,34 +117,44 @@ public:
     // Used by the scheduler and by what is built beside it; only on the fiber's own hub unless said otherwise.
     context stack; ///< the active one; coroutines exchange what it describes
 
-    parking* parked = nullptr;             ///< the wait it is in
-    const wait_options* waiting = nullptr; ///< of that wait
-    clock::time_point waiting_since;
+    parking* parked = nullptr;   ///< the wait it is in
+    const wait_options* waiting; ///< of that wait, as is the next
+    clock::time_point waiting_since{};
     std::uint64_t wait_number = 0; ///< how many there have been
     struct sleep_timer : timer {
         explicit sleep_timer(fiber_state& owner) noexcept : fiber{owner} {}
         fiber_state& fiber;
     } timer{*this};
     wake_cause timer_cause = wake_cause::timed_out; ///< whose deadline the timer stands for
-    bool ended = false;
 
     const fiber_id id;
-    fiber_state* next_ready = nullptr;   ///< in a list of those that run next, or have not started
-    fiber_state* outer_family = nullptr; ///< see ready_queue
+    fiber_state* next_ready;   ///< in a list of those that run next, or have not started
+    fiber_state* outer_family; ///< see ready_queue
     list_links<fiber_state> all;
 
-    // Posted by other threads: the first before it has a home, the second by who has claimed its parking, the third
-    // under interrupt_posted.
-    fiber_request start_request;
+    // Posted by other threads: the first by who has claimed its parking, or, to `take_in`, before it has a home; the
+    // second under interrupt_posted.
     fiber_request wake_request;
     fiber_request interrupt_request;
     std::atomic<bool> interrupt_posted{false};
 
-    spin_lock join_guard; ///< for the next three, which joiners on other threads read
-    bool joinable_ended = false;
-    wait_queue joiners;
-    std::exception_ptr failure;
-    bool detached = false;
+    // Who wants to wait for its end takes the lock and calls `watch`. If nobody has, the end needs no lock, and comes
+    // together with the release of the reference; who then looks for it finds `has_ended` without a lock.
+    spin_lock join_guard;
+    wait_queue joiners;         ///< under the lock
+    std::exception_ptr failure; ///< its own until it has ended
+    bool detached = false;      ///< under the lock
+
+    /// Any thread.
+    bool has_ended() const noexcept { return phase(life_.load(std::memory_order_acquire)) == ended_phase; }
+    /// Under the lock: from now on its end comes under the lock too. False: it has come.
+    bool watch() noexcept
+    {
+        return phase(life_.load(std::memory_order_relaxed)) == watched ||
+               phase(life_.fetch_or(watched, std::memory_order_acq_rel)) == unwatched;
+    }
+    /// In a forked child: it will not run any more.
+    void vanish() noexcept { life_.fetch_or(ended_phase, std::memory_order_relaxed); }
 
     fiber_group* group = nullptr;
     list_links<fiber_state> siblings; ///< under the group's lock, as is the next
@@ -146,16 +164,29 @@ public:
 
     local_values locals; ///< fiber_local's; destroyed on the fiber's own stack
 
-    char name[32] = {};
+    char name[32]; ///< ends with a zero
 
 private:
+    // In one word: whether it has ended, whether anybody watches for that, and how many references there are.
+    static constexpr std::uint32_t unwatched = 0;
+    static constexpr std::uint32_t watched = 1;
+    static constexpr std::uint32_t ended_phase = 2; ///< watched or not
+    static constexpr std::uint32_t one_reference = 4;
+    static constexpr std::uint32_t phase(std::uint32_t life) noexcept
+    {
+        return life & ended_phase ? ended_phase : life & watched;
+    }
+    static constexpr std::uint32_t references(std::uint32_t life) noexcept { return life / one_reference; }
+
     fiber_state(stack_pool& pool, stack_memory memory, std::byte* top, const fiber_options& options,
-                const fiber_entry& entry) noexcept;
+                const fiber_entry& entry, fiber_id id, scheduler* home) noexcept;
     static void run(void* self) noexcept;
     void call() noexcept;
     void finish() noexcept;
+    void end_under_lock() noexcept;
+    void destroy() noexcept;
 
-    std::atomic<std::uint32_t> references_{2};
+    std::atomic<std::uint32_t> life_{2 * one_reference};
     spin_lock stop_guard_;
     bool stop_requested_ = false;
     std::optional<std::stop_source> stop_; ///< made when somebody asks for a token: it allocates

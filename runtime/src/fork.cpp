@@ -60,7 +60,7 @@ void scheduler::after_fork_in_child() noexcept
     for (auto* fiber = all_.first(); fiber; fiber = all_.next(*fiber)) {
         if (fiber == current_fiber)
             continue;
-        fiber->joinable_ended = true;
+        fiber->vanish();
         if (fiber->parked)
             fiber->parked->claim();
         if (auto* owner = std::exchange(fiber->group, nullptr))

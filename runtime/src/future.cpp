@@ -94,8 +94,10 @@ bool can_start_fiber() noexcept
 
 void async_fiber::wait_until_ended() noexcept
 {
+    if (state_->has_ended())
+        return;
     wait_queue::guard held{state_->join_guard};
-    if (!state_->joinable_ended)
+    if (state_->watch())
         state_->joiners.wait(held, {.reason = {"async", state_}, .interruptible = false});
 }
 

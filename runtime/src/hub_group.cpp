@@ -228,7 +228,8 @@ void hub_group::post(scheduler& hub, const fiber_options& options, const fiber_e
     check_accepting("coir::hub::post: the runtime shuts down");
     auto& fiber = hub.create_detached(options, entry, callable);
     add_work();
-    hub.post(fiber.start_request);
+    fiber.wake_request.act = &scheduler::take_in;
+    hub.post(fiber.wake_request);
 }
 
 void hub_group::begin_outside_work() noexcept

@@ -16,9 +16,15 @@ public:
     void* get(std::size_t index) const noexcept { return index < values_.size() ? values_[index].value : nullptr; }
     void set(std::size_t index, void* value, void (*destroy)(void*));
     /// Destroys the values, newest place first; and those that their destructors make meanwhile.
-    void destroy_all() noexcept;
+    void destroy_all() noexcept
+    {
+        if (!values_.empty())
+            destroy_each();
+    }
 
 private:
+    void destroy_each() noexcept;
+
     struct entry {
         void* value = nullptr;
         void (*destroy)(void*) = nullptr;

@@ -115,6 +115,8 @@ private:
         }
         auto& fiber = *next_;
         next_ = fiber.next_ready;
+        __builtin_prefetch(next_, 1);
+        __builtin_prefetch(next_ ? &next_->next_ready : nullptr);
         if (&fiber == family_end_)
             family_end_ = nullptr;
         return fiber;

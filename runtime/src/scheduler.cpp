@@ -37,7 +37,7 @@ constinit thread_local unsigned opening_own_descriptors = 0;
 constinit thread_local int operations_left = operations_in_a_row;
 
 scheduler::scheduler(driver& driver, hub_group& group, std::size_t index, clock::duration timer_slack)
-    : driver_{driver}, group_{group}, index_{index}, stacks_{*new stack_pool}, timer_slack_{timer_slack}
+    : driver_{driver}, group_{group}, index_{index}, stacks_{*new stack_pool{*this}}, timer_slack_{timer_slack}
 {
     watch_forks();
     prepare_lock_owners();
@@ -56,31 +56,6 @@ scheduler::~scheduler()
 }
 
 // ---- starting fibers ------------------------------------------------------------------------------------------------
-
-fiber_state* scheduler::start(const fiber_options& options, const fiber_entry& entry, void* callable,
-                              fiber_group* group)
-{
-    make_room();
-    auto* fiber = fiber_state::create(stacks_, options, entry, callable);
-    if (group)
-        group->add(*fiber);
-    if (options.on == placement::any_hub && group_.size() > 1) {
-        offer(*fiber);
-    } else {
-        if (!std::exchange(counted_, true))
-            group_.add_work();
-        add(*fiber);
-    }
-    return fiber;
-}
-
-fiber_state& scheduler::create_detached(const fiber_options& options, const fiber_entry& entry, void* callable)
-{
-    auto& fiber = *fiber_state::create(stacks_, options, entry, callable);
-    fiber.detached = true;
-    fiber.release(); // the reference that a handle would have had
-    return fiber;
-}
 
 void scheduler::offer(fiber_state& fiber) noexcept
 {
@@ -108,24 +83,13 @@ void scheduler::take_in(fiber_state& fiber) noexcept
     }
     if (std::exchange(counted_, true))
         group_.work_done(); // never the last unit: that is ours
-    add(fiber);
-}
-
-void scheduler::add(fiber_state& fiber) noexcept
-{
     fiber.settle(*this);
-    all_.push(fiber);
-    ++live_;
-    if (cancelling_)
-        fiber.request_cancel();
-    if (current_fiber)
-        ready_.push_started(fiber);
-    else
-        ready_.push(fiber);
+    add(fiber);
 }
 
 void scheduler::take_in(scheduler& hub, hub_request& request) noexcept
 {
+    request.act = &scheduler::make_ready; // from now on, it wakes
     hub.take_in(static_cast<fiber_request&>(request).fiber);
 }
 
@@ -171,6 +135,7 @@ void scheduler::run()
         take_requests();
         wake_due();
         take_unstarted();
+        tend_stacks();
         if (!ready_.empty()) {
             run_ready();
             if (!ready_.empty() &&
@@ -223,6 +188,19 @@ void scheduler::follow(testing::schedule* plan)
         plan_ = std::make_unique<testing_plan>(*plan);
 }
 
+/// After a peak the memory of stacks goes back: a second after it, and then as it turns out to be unused.
+void scheduler::tend_stacks() noexcept
+{
+    if (!stacks_.has_many()) {
+        tend_at_ = never;
+    } else if (tend_at_ == never) {
+        stacks_.look_from_now();
+        tend_at_ = turn_time_ + tend_every;
+    } else if (turn_time_ >= tend_at_ && !stacks_.give_back()) {
+        tend_at_ = turn_time_ + tend_every;
+    }
+}
+
 void scheduler::wait()
 {
     auto deadline = timers_.next();
@@ -230,23 +208,8 @@ void scheduler::wait()
     // An executor's work may be what our own fibers do, too: it keeps nobody from waiting for a time.
     const bool outside = outside_work.load(std::memory_order_relaxed) != 0 || group_.goes_on() ||
                          (deadline == never && group_.has_outside_work());
-    if (!driver_.wait(deadline, outside))
+    if (!driver_.wait(std::min(deadline, tend_at_), outside))
         on_deadlock();
-}
-
-void scheduler::leave(fiber_state& ended) noexcept
-{
-    all_.remove(ended);
-    --live_;
-    ended.ended = true;
-    ended_ = &ended;
-    auto* const following = next();
-    const bool elsewhere = following && following->thread_pointer;
-    current_fiber = elsewhere ? nullptr : following;
-    if (elsewhere) [[unlikely]]
-        note_storage(following->thread_pointer);
-    ended.stack.leave_for(following ? following->stack : *loop_, globals_,
-                          elsewhere ? following->thread_pointer : nullptr);
 }
 
 // ---- from other threads ---------------------------------------------------------------------------------------------

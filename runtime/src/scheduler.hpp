@@ -126,9 +126,12 @@ private:
     // Polling costs as much as dozens of switches, so it is for more than one turn; unless turns take long.
     static constexpr int turns_without_poll_max = 16;
     static constexpr std::chrono::microseconds time_without_poll_max{20};
+    static constexpr std::chrono::seconds tend_every{1};
+    static constexpr std::uint64_t ids_at_once = 16; ///< from a counter that all hubs share
     static constexpr unsigned posts_closed = 1U << 31;
 
     fiber_state* next() noexcept;
+    fiber_id next_id() noexcept;
     void switch_to(context& from, fiber_state* next) noexcept;
     void switch_storage(context& from, fiber_state* next) noexcept;
     void* pointer_of(const fiber_state* fiber) const noexcept
@@ -138,6 +141,7 @@ private:
     void run_ready();
     void on_deadlock();
     void wait();
+    void tend_stacks() noexcept;
     void take_requests() noexcept;
     void take_unstarted() noexcept;
     void take_in(fiber_state& fiber) noexcept;
@@ -145,9 +149,10 @@ private:
     /// For one more fiber, so that neither waking it nor setting its timer allocates.
     void make_room()
     {
-        timers_.reserve(live_ + 1);
-        ready_.reserve(live_ + 1);
+        if (live_ == room_)
+            make_more_room();
     }
+    void make_more_room();
     void wake_due() noexcept;
     void release_ended() noexcept;
     void cancel_now() noexcept;
@@ -172,8 +177,12 @@ private:
     timer_queue timers_;
     const clock::duration timer_slack_;
     clock::time_point turn_time_;
+    clock::time_point tend_at_ = never; ///< to the stacks
     intrusive_list<fiber_state, &fiber_state::all> all_;
     std::size_t live_ = 0;
+    std::size_t room_ = 0; ///< for so many, in the two queues
+    std::uint64_t next_id_ = 0;
+    std::uint64_t ids_end_ = 0;
     bool counted_ = false; ///< has a unit of the group's work: it has, or had a moment ago, a live fiber
     unstarted_queue unstarted_;
     fiber_state* ended_ = nullptr; ///< has left for good; released by whoever runs next
@@ -200,7 +209,7 @@ inline void scheduler::release_ended() noexcept
 {
     if (auto* ended = ended_) [[unlikely]] {
         ended_ = nullptr;
-        ended->release();
+        ended->release_ended();
     }
 }
 

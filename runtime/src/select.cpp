@@ -239,7 +239,7 @@ ended_case::ended_case(fiber_state& awaited) noexcept
 
 select_case::progress ended_case::try_now(const wait_queue::guard&, wake_list&) noexcept
 {
-    return awaited_->joinable_ended ? progress::done : progress::none;
+    return awaited_->watch() ? progress::none : progress::done;
 }
 
 } // namespace coir

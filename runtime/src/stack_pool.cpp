@@ -2,6 +2,7 @@
 #include "stack_pool.hpp"
 
 #include "sanitizers.hpp"
+#include "scheduler.hpp"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -9,7 +10,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <mutex>
-#include <new>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -19,7 +19,7 @@ namespace coir {
 namespace {
 
 constexpr std::size_t mapping_size = std::size_t{16} << 20;
-constexpr std::size_t warm_slots_max = 4096; ///< more free stacks than this give their memory back to the system
+constexpr std::size_t warm_slots_max = 1024; ///< of those that other threads release; more give their memory back
 constexpr int madv_guard_install = 102;      // <linux/mman.h> since 6.13; not in Debian 12's headers
 
 const std::size_t system_page_size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
@@ -31,7 +31,7 @@ std::size_t page_size() noexcept
 
 std::size_t round_to_pages(std::size_t size) noexcept
 {
-    return (size + page_size() - 1) / page_size() * page_size();
+    return (size + page_size() - 1) & ~(page_size() - 1);
 }
 
 [[noreturn]] void throw_no_stack(int error, const char* what)
@@ -66,10 +66,14 @@ stack_pool::~stack_pool()
         ::munmap(begin, size);
 }
 
-stack_memory stack_pool::allocate(std::size_t size)
+stack_memory stack_pool::allocate_rounded(std::size_t size)
 {
+    const auto slot_size = round_to_pages(std::max(size, std::size_t{4} * page_size()));
+    if (is_owners_thread())
+        if (auto* kept = kept_of(slot_size); kept && !kept->empty())
+            return kept->pop();
     std::unique_lock held{guard_};
-    auto& slots = class_of(round_to_pages(std::max(size, std::size_t{4} * page_size())));
+    auto& slots = class_of(slot_size);
     std::byte* slot;
     if (!slots.free.empty()) {
         slot = slots.free.back();
@@ -87,11 +91,10 @@ stack_memory stack_pool::allocate(std::size_t size)
     return {slot + page_size(), slots.slot_size - page_size()};
 }
 
-void stack_pool::release(stack_memory memory) noexcept
+void stack_pool::release_other(stack_memory memory) noexcept
 {
-#if COIR_ASAN
-    __asan_unpoison_memory_region(memory.base, memory.size);
-#endif
+    if (is_owners_thread() && keep(memory))
+        return;
     std::unique_lock held{guard_};
     auto& slots = class_of(memory.size + page_size());
     if (slots.free.size() >= warm_slots_max)
@@ -103,21 +106,69 @@ void stack_pool::release(stack_memory memory) noexcept
         delete this;
 }
 
+bool stack_pool::give_back() noexcept
+{
+    constexpr std::size_t at_once = 64; // some 100 us
+    auto& kept = kept_.front();
+    if (surplus_ == 0) {
+        surplus_ = std::min(kept.least, kept.count - std::min(kept.count, kept_at_rest));
+        look_from_now();
+    }
+    const auto some = std::min({surplus_, kept.count, at_once});
+    const std::lock_guard held{guard_};
+    for (std::size_t i = 0; i < some; ++i) {
+        const auto memory = kept.pop();
+        ::madvise(memory.base, memory.size, MADV_DONTNEED);
+        class_of(kept.slot_size).free.push_back(memory.base - page_size());
+        --in_use_;
+    }
+    surplus_ = kept.count == 0 ? 0 : surplus_ - some;
+    if (surplus_ == 0)
+        look_from_now();
+    return surplus_ != 0;
+}
+
+/// Null: of another size than those that it keeps.
+stack_pool::kept_stacks* stack_pool::kept_of(std::size_t slot_size) noexcept
+{
+    for (auto& each : kept_)
+        if (each.slot_size == slot_size)
+            return &each;
+    return nullptr;
+}
+
+bool stack_pool::keep(stack_memory memory) noexcept
+{
+    const auto slot_size = memory.size + page_size();
+    auto* kept = kept_of(slot_size);
+    if (!kept && (kept = kept_of(0)))
+        *kept = {.slot_size = slot_size, .stack_size = memory.size};
+    if (!kept || (kept != &kept_.front() && kept->count >= kept_at_rest))
+        return false;
+    kept->push(memory);
+    return true;
+}
+
+void stack_pool::give_up_kept() noexcept
+{
+    for (auto& each : kept_) {
+        for (auto* stack = each.first; stack; stack = stack->next)
+            class_of(each.slot_size).free.push_back(reinterpret_cast<std::byte*>(stack + 1) - each.slot_size);
+        in_use_ -= each.count;
+        each = {};
+    }
+}
+
 void stack_pool::close() noexcept
 {
+    owner_.store(nullptr, std::memory_order_relaxed);
     std::unique_lock held{guard_};
+    give_up_kept();
     closed_ = true;
     const bool last = in_use_ == 0;
     held.unlock();
     if (last)
         delete this;
-}
-
-std::size_t stack_pool::colour(const stack_memory& memory) noexcept
-{
-    constexpr std::size_t colours = 16;
-    constexpr std::size_t cache_line = 64;
-    return reinterpret_cast<std::uintptr_t>(memory.base) / (memory.size + page_size()) % colours * cache_line;
 }
 
 stack_pool::slot_class& stack_pool::class_of(std::size_t slot_size)

@@ -201,6 +201,36 @@ TEST_CASE("what is posted to a hub before it runs is run by it") {
     CHECK(where[1] == 1);
 }
 
+TEST_CASE("fibers are joined by another thread while they end") {
+    constexpr int fibers = 3000;
+    channel<fiber> started{8};
+    int joined = 0;
+    int failed = 0;
+    std::thread joiner{[&] {
+        while (auto each = started.receive()) {
+            try {
+                each->join();
+                ++joined;
+            } catch (const std::runtime_error&) {
+                ++failed;
+            }
+        }
+    }};
+    coir::run([&] {
+        for (int i = 0; i < fibers; ++i)
+            started.send(fiber{[i] {
+                for (int turns = i % 3; turns > 0; --turns)
+                    this_fiber::yield();
+                if (i % 10 == 0)
+                    throw std::runtime_error{"tenth"};
+            }});
+        started.close();
+    });
+    joiner.join();
+    CHECK(failed == fibers / 10);
+    CHECK(joined == fibers - failed);
+}
+
 TEST_CASE("a fiber is joined, and fails, across hubs") {
     coir::run({.hubs = 2}, [] {
         std::atomic<bool> started{false};

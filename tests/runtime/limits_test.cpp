@@ -9,17 +9,22 @@
 #include <coir/fiber.hpp>
 #include <coir/fiber_group.hpp>
 #include <coir/runtime.hpp>
+#include <coir/testing.hpp>
 
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <fstream>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 using namespace coir;
+using namespace std::chrono_literals;
 using support::status_of;
 
 namespace {
@@ -52,6 +57,13 @@ template <class Spawn> int until_no_more_can_be_had(Spawn&& spawn)
     spawn(group, wait);
     group.join();
     return ended == started + 1 ? 0 : 3;
+}
+
+bool is_resident(std::uintptr_t address)
+{
+    const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+    unsigned char state = 0;
+    return ::mincore(reinterpret_cast<void*>(address & ~(page - 1)), page, &state) == 0 && state & 1;
 }
 
 const auto plainly = [](fiber_group& group, auto& function) { group.spawn(function); };
@@ -105,5 +117,33 @@ TEST_CASE("what is too large for any stack is refused, and the next is not") {
     coir::run([] {
         CHECK_THROWS_AS((fiber{{.stack_size = std::size_t{1} << 60}, [] {}}), std::system_error);
         fiber{[] {}}.join();
+    });
+}
+
+TEST_CASE("after a peak, stacks give their memory back when they have not been used for some seconds") {
+    testing::run([] {
+        constexpr int peak = 10'000;
+        constexpr int kept = 4096;
+        std::vector<std::uintptr_t> stacks;
+        for (int round = 0; round < 2; ++round) {
+            stacks.clear();
+            event go_on;
+            fiber_group group;
+            for (int i = 0; i < peak; ++i)
+                group.spawn([&] {
+                    volatile char local = 0;
+                    stacks.push_back(reinterpret_cast<std::uintptr_t>(&local));
+                    go_on.wait();
+                });
+            this_fiber::yield();
+            CHECK(std::ranges::count_if(stacks, is_resident) == peak);
+            go_on.set();
+            group.join();
+            CHECK(std::ranges::count_if(stacks, is_resident) == peak);
+            this_fiber::sleep_for(5s);
+            const auto resident = std::ranges::count_if(stacks, is_resident);
+            CHECK(resident >= kept - 64);
+            CHECK(resident <= kept);
+        }
     });
 }
