@@ -61,7 +61,8 @@ private:
     struct slot_class {
         std::size_t slot_size;
         std::vector<std::byte*> free; ///< room for every slot there is: releasing does not allocate
-        std::byte* fresh = nullptr;   ///< mapped, never used, not guarded yet
+        std::byte* fresh = nullptr;   ///< mapped, and never used
+        std::byte* guarded = nullptr; ///< up to here the fresh ones have their guards
         std::byte* fresh_end = nullptr;
         std::size_t slots = 0;
     };
@@ -109,6 +110,7 @@ private:
     void give_up_kept() noexcept;
     slot_class& class_of(std::size_t slot_size);
     void map_more(slot_class& slots);
+    void guard_more(slot_class& slots);
 
     static constexpr std::size_t kept_at_rest = 4096;
 
