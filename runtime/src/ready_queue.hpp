@@ -73,6 +73,8 @@ public:
         overtakes_left_ = overtakes_max;
         // Where fewer are ready, an old pointer is fetched for nothing.
         __builtin_prefetch(ring_[(first_ + ahead) & mask_], 1);
+        if (end_ - first_ > 4)
+            ring_[(first_ + 4) & mask_]->stack.prefetch_frames();
         return *ring_[first_++ & mask_];
     }
 
@@ -85,7 +87,7 @@ public:
 
 private:
     static constexpr unsigned overtakes_max = 32;
-    static constexpr std::size_t ahead = 4;
+    static constexpr std::size_t ahead = 8;
 
     static void insert(fiber_state*& place, fiber_state& fiber) noexcept
     {
