@@ -29,18 +29,18 @@ struct fd_waiter : waiter {
 };
 
 struct alignas(64) fd_entry {
-    spin_lock guard; ///< for all but `watched`
+    spin_lock guard; ///< for all but the atomic ones
     std::uint32_t generation = 0;
+    std::atomic<std::uint32_t> closes{0}; ///< how often the number was given up while it was watched
     reactor* watcher = nullptr;
     wait_queue waiters;
-    std::atomic<bool> watched{false}; ///< watcher != nullptr, readable without the lock
     /// How often it has been reported that there is something to read, from 1; see arrival.hpp.
     std::atomic<std::uint64_t> arrivals{1};
-    /// Whether a short read has emptied it: neither hung up, nor broken, nor with urgent data.
-    std::atomic<bool> steady{true};
-    std::atomic<std::uint32_t> closes{0}; ///< how often the number was given up while it was watched
     /// `arrivals` before the last read that was short, and so emptied it, by who keeps no stream.
     std::atomic<std::uint64_t> emptied_at{0};
+    std::atomic<bool> watched{false}; ///< watcher != nullptr, readable without the lock
+    /// Whether a short read has emptied it: neither hung up, nor broken, nor with urgent data.
+    std::atomic<bool> steady{true};
 };
 static_assert(sizeof(fd_entry) == 64);
 
