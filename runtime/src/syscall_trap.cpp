@@ -2,9 +2,9 @@
 // What makes it safe to have every call of a thread made by a signal handler:
 //
 //     the range        The kernel lets calls from one range of code through, and that is libcoir's. So what the handler
-//                      calls itself, and its return, do not trap. There is no selector: nothing to switch with the fibers, and a
-//                      handler of the program's that interrupts ours, or leaves it by a jump, finds all as it should
-//                      be.
+//                      calls itself, and its return, do not trap. There is no selector: nothing to switch with the
+//                      fibers, and a handler of the program's that interrupts ours, or leaves it by a jump, finds all
+//                      as it should be.
 //     the stack        The handler runs on the stack that the call was made on, the fiber's. A handler of the program's
 //                      may suspend on top of it, which on the one alternative stack of the thread would be fatal.
 //     SIGSYS blocked   means death at the next call, so it never is: masks are changed in the interrupted context, and
