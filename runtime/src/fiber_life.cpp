@@ -170,9 +170,9 @@ void fiber_state::finish() noexcept
 void fiber_state::end_under_lock() noexcept
 {
     wait_queue::guard held{join_guard};
-    life_.fetch_or(ended_phase, std::memory_order_release);
     if (failure && detached)
         terminate("it was detached, and ended with an exception that nobody can receive");
+    life_.fetch_or(ended_phase, std::memory_order_release); // from here on the failure is the joiner's
     joiners.notify_all(held);
 }
 

@@ -3,17 +3,14 @@
 
 #include <coir/event.hpp>
 #include <coir/fiber.hpp>
+#include <coir/hub_io_context.hpp>
 #include <coir/inspect.hpp>
-#include <coir/offload.hpp>
 #include <coir/runtime.hpp>
 #include <coir/testing.hpp>
 
-#include <pthread.h>
+#include <boost/asio/steady_timer.hpp>
 
-#include <atomic>
-#include <csignal>
 #include <string>
-#include <thread>
 
 using namespace coir;
 using namespace std::chrono_literals;
@@ -84,25 +81,19 @@ TEST_CASE("describe_fibers has a line for each fiber") {
 }
 
 TEST_CASE("the age of a wait is of now, also while the hub sleeps and has not looked for as long") {
-    static std::string text;
-    static std::atomic<bool> told{false};
-    const auto before = ::signal(SIGUSR1, [](int) {
-        text = describe_fibers();
-        told = true;
-        told.notify_one();
-    });
     run([] {
-        const auto hub = ::pthread_self();
-        offload([hub] {
-            std::this_thread::sleep_for(20ms); // the hub went to sleep before most of it had passed
-            ::pthread_kill(hub, SIGUSR1);
-            told.wait(false);
+        std::string text;
+        event told;
+        boost::asio::steady_timer timer{this_hub_io_context(), 20ms};
+        timer.async_wait([&](const boost::system::error_code&) { // the hub has slept until now
+            text = describe_fibers();
+            told.set();
         });
+        told.wait();
+        CAPTURE(text);
+        CHECK(text.find("(main): waits for event") != std::string::npos);
+        CHECK(text.find(", 0 ms") == std::string::npos);
     });
-    ::signal(SIGUSR1, before);
-    CAPTURE(text);
-    CHECK(text.find("(main): waits for offload, ") != std::string::npos);
-    CHECK(text.find(", 0 ms") == std::string::npos);
 }
 
 TEST_CASE("on a plain thread there are no fibers to list") {
