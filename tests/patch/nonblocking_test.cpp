@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // O_NONBLOCK belongs to the program: what it sets is obeyed, and what it has not set it never sees.
+#include "another_process.hpp"
 #include "descriptors.hpp"
 
 #include <doctest/doctest.h>
@@ -12,7 +13,6 @@
 #include <sys/ioctl.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -20,18 +20,6 @@
 namespace {
 
 std::array<char, 8192> room;
-
-/// Does something in another process.
-template <class Work> void in_another_process(Work&& work)
-{
-    const pid_t child = must(::fork());
-    if (child == 0) {
-        work();
-        ::_exit(0);
-    }
-    int status;
-    must(::waitpid(child, &status, 0));
-}
 
 const char* flag(int descriptor)
 {

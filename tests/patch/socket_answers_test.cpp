@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // A socket that is read again and again: the kernel is not asked each time whether the read may wait, and not tried
 // when it must be empty. Nothing of that shows.
+#include "another_process.hpp"
 #include "descriptors.hpp"
 
 #include <coir/cancellation.hpp>
@@ -11,8 +12,6 @@
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
-#include <sys/time.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -31,23 +30,6 @@ void read_twice(stage& on, const two& pair)
         });
         on.record("read", [&] { return ::read(pair.a, room.data(), room.size()); });
     }
-}
-
-template <class Work> void in_another_process(Work&& work)
-{
-    const pid_t child = must(::fork());
-    if (child == 0) {
-        work();
-        ::_exit(0);
-    }
-    int status;
-    must(::waitpid(child, &status, 0));
-}
-
-void set_time_limit(int socket, int milliseconds)
-{
-    const timeval limit{.tv_sec = 0, .tv_usec = 1000 * milliseconds};
-    must(::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit));
 }
 
 struct setting {
@@ -69,10 +51,10 @@ const std::vector<setting>& settings()
          [](stage& on, int descriptor, bool set) { set_nonblocking(on.own(::dup(descriptor)), set); }},
         {"fcntl in another process",
          [](stage&, int descriptor, bool set) { in_another_process([&] { set_nonblocking(descriptor, set); }); }},
-        {"SO_RCVTIMEO", [](stage&, int descriptor, bool set) { set_time_limit(descriptor, set ? 5 : 0); }},
+        {"SO_RCVTIMEO", [](stage&, int descriptor, bool set) { set_timeout(descriptor, SO_RCVTIMEO, set ? 5 : 0); }},
         {"SO_RCVTIMEO in another process",
          [](stage&, int descriptor, bool set) {
-             in_another_process([&] { set_time_limit(descriptor, set ? 5 : 0); });
+             in_another_process([&] { set_timeout(descriptor, SO_RCVTIMEO, set ? 5 : 0); });
          }},
     };
     return all;
