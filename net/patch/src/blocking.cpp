@@ -105,9 +105,10 @@ net::wait_status wait_unannounced(int descriptor, clock::time_point deadline, un
     const auto pause =
         std::min(std::chrono::microseconds{100 << std::min(times, 7u)}, std::chrono::microseconds{10'000});
     const auto look = std::min(deadline, clock::now() + pause);
-    auto status = net::wait_ready(descriptor, 0, look, signals_end(deadline));
-    while (status == net::wait_status::ready) // once, on account of a hang-up: what connects has no peer yet
+    net::wait_status status;
+    do
         status = net::wait_ready(descriptor, 0, look, signals_end(deadline));
+    while (status == net::wait_status::ready); // once, on account of a hang-up: what connects has no peer yet
     return status == net::wait_status::timed_out && look < deadline ? net::wait_status::ready : status;
 }
 
