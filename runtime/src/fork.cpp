@@ -28,8 +28,8 @@ void watch_forks() noexcept
     static_cast<void>(registered);
 }
 
-// Other threads may be in the middle of two things that the child goes on to use: posting to this hub, and giving a
-// stack back. The fork waits until they are not.
+// Other threads may be in the middle of three things that the child goes on to use: posting to this hub, giving a stack
+// back, and taking fibers that have not started. The fork waits until they are not.
 
 void scheduler::before_fork() noexcept
 {
@@ -37,16 +37,19 @@ void scheduler::before_fork() noexcept
     while (posting_.load(std::memory_order_acquire) != posts_closed)
         std::this_thread::yield();
     stacks_.lock();
+    unstarted_.lock();
 }
 
 void scheduler::after_fork() noexcept
 {
+    unstarted_.unlock();
     stacks_.unlock();
     posting_.fetch_and(~posts_closed, std::memory_order_release);
 }
 
 void scheduler::after_fork_in_child() noexcept
 {
+    unstarted_.unlock();
     stacks_.unlock();
     posting_.store(0, std::memory_order_relaxed);
     requests_.store(nullptr, std::memory_order_relaxed);
@@ -57,15 +60,18 @@ void scheduler::after_fork_in_child() noexcept
 
     // The other fibers never run again, and their stacks stay as they are. For who joins them they have ended; and who
     // wakes somebody from a queue that they wait in must pass them over.
-    for (auto* fiber = all_.first(); fiber; fiber = all_.next(*fiber)) {
-        if (fiber == current_fiber)
-            continue;
-        fiber->vanish();
-        if (fiber->parked)
-            fiber->parked->claim();
-        if (auto* owner = std::exchange(fiber->group, nullptr))
-            owner->vanished(*fiber);
-    }
+    const auto lose = [](fiber_state& fiber) {
+        fiber.vanish();
+        if (fiber.parked)
+            fiber.parked->claim();
+        if (auto* owner = std::exchange(fiber.group, nullptr))
+            owner->vanished(fiber);
+    };
+    for (auto* fiber = all_.first(); fiber; fiber = all_.next(*fiber))
+        if (fiber != current_fiber)
+            lose(*fiber);
+    for (auto waiting = unstarted_.abandon(); !waiting.empty();)
+        lose(waiting.pop());
     all_ = {};
     live_ = 0;
     if (current_fiber) {

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cstddef>
 #include <mutex>
+#include <utility>
 
 namespace coir {
 
@@ -38,6 +39,17 @@ public:
             taken.push(fibers_.pop());
         size_.store(size() - count, std::memory_order_relaxed);
         return taken;
+    }
+
+    // Around a fork: it must not happen while another hub takes some.
+    void lock() noexcept { guard_.lock(); }
+    void unlock() noexcept { guard_.unlock(); }
+
+    /// In a forked child, where nobody else pushes or takes.
+    fiber_queue abandon() noexcept
+    {
+        size_.store(0, std::memory_order_relaxed);
+        return std::exchange(fibers_, {});
     }
 
     /// A hint while others push and take.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // fork in a fiber: the child has the fiber that called it, and goes on with coir as if it had always been alone.
 #include "child.hpp"
+#include "sanitized.hpp"
 
 #include <doctest/doctest.h>
 
@@ -90,6 +91,38 @@ TEST_CASE("the other fibers do not run in the child, and have ended for who join
     });
 }
 
+TEST_CASE("fibers that no hub has taken in yet do not start in the child, and have ended for who joins them") {
+    coir::run({.hubs = 2}, [] {
+        std::atomic<bool> busy{false}, done{false};
+        fiber other_hub{{.on = placement::any_hub}, [&] { // it takes no fiber meanwhile
+                            busy.store(true, std::memory_order_release);
+                            while (!done.load(std::memory_order_acquire))
+                                std::this_thread::yield();
+                        }};
+        while (!busy.load(std::memory_order_acquire))
+            std::this_thread::yield(); // so that this hub does not take it either
+
+        std::atomic<int> started{0};
+        fiber_group group;
+        for (int i = 0; i < 10; ++i)
+            group.spawn({.on = placement::any_hub}, [&] { ++started; });
+        fiber alone{{.on = placement::any_hub}, [&] { ++started; }};
+        CHECK(status_of([&] {
+                  this_fiber::sleep_for(1ms);
+                  if (started != 0)
+                      return 1;
+                  alone.join();
+                  group.join();
+                  return started == 0 && coir_works() ? 0 : 2;
+              }) == 0);
+        alone.join();
+        group.join();
+        CHECK(started == 11);
+        done.store(true, std::memory_order_release);
+        other_hub.join();
+    });
+}
+
 TEST_CASE("a lock that the others wait for goes to who runs in the child") {
     coir::run([] {
         mutex guard;
@@ -142,9 +175,14 @@ TEST_CASE("a child may fork in turn") {
 
 TEST_CASE("a child that a fiber of another hub forks keeps that hub") {
     coir::run({.hubs = 3}, [] {
+        mutex quiet;
         fiber_group group;
         for (int i = 0; i < 3; ++i)
-            group.spawn({.on = placement::any_hub}, [] {
+            group.spawn({.on = placement::any_hub}, [&] {
+                // See support::wait_for_other_threads: there, one fork after the other.
+                std::unique_lock alone{quiet, std::defer_lock};
+                if (support::sanitized)
+                    alone.lock();
                 CHECK(status_of([] {
                           fiber any{{.on = placement::any_hub}, [] {}};
                           any.join();
