@@ -193,7 +193,9 @@ void* thread_shell::begin(void* argument)
     ::getcontext(&self.thread_);
     if (!*const_cast<volatile bool*>(&self.in_fiber_))
         kernel(SYS_exit, 0);
-    return self.what_(self.argument_);
+    void* const result = self.what_(self.argument_);
+    asm volatile("" : : : "memory"); // no tail call: a debugger's backtrace tells by this frame what the stack is
+    return result;
 }
 
 /// The kernel is to leave nothing behind in this thread's memory, and to say when it has gone.
