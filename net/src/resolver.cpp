@@ -7,6 +7,8 @@
 //     fiber, fiber ... --> look_up <-- helper                   `done` wakes all of them, on whatever hub
 //
 // A helper that has answered takes the next question of the queue. One that everybody has left is never asked.
+#include "name_answer.hpp"
+
 #include <coir/event.hpp>
 #include <coir/fiber.hpp>
 #include <coir/mutex.hpp>
@@ -15,19 +17,13 @@
 
 #include <boost/asio/error.hpp>
 
-#include <netdb.h>
-#include <netinet/in.h>
 #include <pthread.h>
-#include <sys/socket.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
-#include <cerrno>
-#include <charconv>
-#include <cstring>
 #include <deque>
 #include <exception>
+#include <functional>
 #include <list>
 #include <map>
 #include <mutex>
@@ -42,136 +38,15 @@ using boost::asio::ip::tcp;
 using boost::system::error_code;
 namespace error = boost::asio::error;
 
-// ---- libc's answers -------------------------------------------------------------------------------------------------
-
-struct answer {
-    error_code failure;
-    host_addresses addresses; ///< of a name
-    endpoint_names names;     ///< of an address
-};
-
-/// As Asio translates them; `number` is errno's value.
-error_code error_of(int result, int number) noexcept
-{
-    switch (result) {
-    case 0: return {};
-    case EAI_AGAIN: return error::host_not_found_try_again;
-    case EAI_BADFLAGS: return error::invalid_argument;
-    case EAI_FAIL: return error::no_recovery;
-    case EAI_FAMILY: return error::address_family_not_supported;
-    case EAI_MEMORY: return error::no_memory;
-    case EAI_NONAME:
-    case EAI_ADDRFAMILY:
-    case EAI_NODATA: return error::host_not_found;
-    case EAI_SERVICE: return error::service_not_found;
-    case EAI_SOCKTYPE: return error::socket_type_not_supported;
-    default: return {number, boost::system::system_category()};
-    }
-}
-
-/// getaddrinfo's result.
-int get_addresses(const name_query& query, int flags, host_addresses& found)
-{
-    addrinfo hints{};
-    hints.ai_family = query.family;
-    hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = flags;
-    addrinfo* list = nullptr;
-    const int result = ::getaddrinfo(query.host.empty() ? nullptr : query.host.c_str(),
-                                     query.service.empty() ? nullptr : query.service.c_str(), &hints, &list);
-    if (result != 0)
-        return result;
-    const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owned{list, [](addrinfo* all) { ::freeaddrinfo(all); }};
-    if (list->ai_canonname)
-        found.canonical_name = list->ai_canonname;
-    for (const auto* each = list; each; each = each->ai_next) {
-        tcp::endpoint endpoint;
-        if (each->ai_addrlen > endpoint.capacity())
-            continue;
-        std::memcpy(endpoint.data(), each->ai_addr, each->ai_addrlen);
-        endpoint.resize(each->ai_addrlen);
-        // The hosts file may give the same address twice.
-        if (std::ranges::find(found.endpoints, endpoint) == found.endpoints.end())
-            found.endpoints.push_back(endpoint);
-    }
-    return 0;
-}
-
-answer get_names(const tcp::endpoint& endpoint)
-{
-    answer result;
-    std::array<char, NI_MAXHOST> host;
-    std::array<char, NI_MAXSERV> service;
-    const int failed = ::getnameinfo(endpoint.data(), static_cast<socklen_t>(endpoint.size()), host.data(), host.size(),
-                                     service.data(), service.size(), 0);
-    result.failure = error_of(failed, errno);
-    if (failed == 0)
-        result.names = {host.data(), service.data()};
-    return result;
-}
-
-// ---- in place -------------------------------------------------------------------------------------------------------
-
-bool is_number(std::string_view text) noexcept
-{
-    return std::ranges::all_of(text, [](char each) { return each >= '0' && each <= '9'; });
-}
-
-/// glibc takes what does not fit modulo 65536.
-bool is_port(std::string_view number) noexcept
-{
-    unsigned port = 0;
-    const auto [end, failure] = std::from_chars(number.data(), number.data() + number.size(), port);
-    return failure == std::errc{} && end == number.data() + number.size() && port <= 65'535;
-}
-
-/// What is to be said without looking anything up; false where there is more to it.
-bool answer_in_place(const name_query& query, host_addresses& found, error_code& ec)
-{
-    const auto has_zero = [](const std::string& text) { return text.find('\0') != std::string::npos; };
-    if (has_zero(query.host) || has_zero(query.service)) {
-        ec = error::invalid_argument;
-        return true;
-    }
-    const bool service_is_number = is_number(query.service);
-    if (service_is_number && !query.service.empty() && !is_port(query.service)) {
-        ec = error::service_not_found;
-        return true;
-    }
-    if (!service_is_number)
-        return false;
-    // Who asks for ::1 by its number wants it also where no address of that family is configured.
-    const int flags =
-        (static_cast<int>(query.flags) | AI_NUMERICHOST | AI_NUMERICSERV) & ~(AI_ADDRCONFIG | AI_CANONNAME);
-    const int result = get_addresses(query, query.service.empty() ? flags & ~AI_NUMERICSERV : flags, found);
-    ec = error_of(result, errno);
-    return result != EAI_NONAME || query.host.empty() || query.flags & boost::asio::ip::resolver_base::numeric_host;
-}
-
-std::string key_of(const name_query& query)
-{
-    std::string key{query.host};
-    for (char& each : key) // names do not differ by case (RFC 4343)
-        if (each >= 'A' && each <= 'Z')
-            each = static_cast<char>(each - 'A' + 'a');
-    return key + '\0' + query.service + '\0' + std::to_string(query.family) + ' ' +
-           std::to_string(static_cast<int>(query.flags));
-}
-
-std::string key_of(const tcp::endpoint& endpoint)
-{
-    return std::string(1, '\0') + std::string{reinterpret_cast<const char*>(endpoint.data()), endpoint.size()};
-}
-
 /// One question, on its way.
 struct look_up {
     std::string key;
-    std::function<answer()> ask;
+    std::function<name_answer()> ask;
     clock::time_point asked_at;             ///< of the first who asked; a helper does not know a fiber's time
     std::atomic<std::size_t> interested{0}; ///< raised under the lock, lowered without
 
     // Written before `done` is set.
-    answer result;
+    name_answer result;
     std::exception_ptr failure;
     event done;
 };
@@ -188,17 +63,17 @@ struct look_up {
 struct resolver::state : std::enable_shared_from_this<state> {
     explicit state(const resolver_options& all) : options{all} {}
 
-    answer find(std::string key, std::function<answer()> ask);
+    name_answer find(std::string key, std::function<name_answer()> ask);
 
     struct kept_answer {
         std::string key;
-        answer result;
+        name_answer result;
         clock::time_point until;
     };
     class helper;
 
-    std::shared_ptr<look_up> join_or_start(std::string&& key, std::function<answer()>&& ask, answer& known);
-    const answer* find_kept(const std::string& key);
+    std::shared_ptr<look_up> join_or_start(std::string&& key, std::function<name_answer()>&& ask, name_answer& known);
+    const name_answer* find_kept(const std::string& key);
     void keep(const look_up& ended);
     std::shared_ptr<look_up> finish_and_take_next(const look_up& ended);
 
@@ -246,7 +121,7 @@ private:
     std::shared_ptr<look_up> next_;
 };
 
-const answer* resolver::state::find_kept(const std::string& key)
+const name_answer* resolver::state::find_kept(const std::string& key)
 {
     const auto found = kept_by_key.find(key);
     if (found == kept_by_key.end())
@@ -311,7 +186,8 @@ std::shared_ptr<look_up> resolver::state::finish_and_take_next(const look_up& en
 }
 
 /// Null where the answer is `known`.
-std::shared_ptr<look_up> resolver::state::join_or_start(std::string&& key, std::function<answer()>&& ask, answer& known)
+std::shared_ptr<look_up> resolver::state::join_or_start(std::string&& key, std::function<name_answer()>&& ask,
+                                                        name_answer& known)
 {
     std::unique_lock held{guard};
     if (const auto* remembered = find_kept(key)) {
@@ -349,12 +225,12 @@ std::shared_ptr<look_up> resolver::state::join_or_start(std::string&& key, std::
     return mine;
 }
 
-answer resolver::state::find(std::string key, std::function<answer()> ask)
+name_answer resolver::state::find(std::string key, std::function<name_answer()> ask)
 {
     if (this_fiber::active())
         this_fiber::check_cancelled();
     const outside_work counted;
-    answer known;
+    name_answer known;
     const auto asked = join_or_start(std::move(key), std::move(ask), known);
     if (!asked)
         return known;
@@ -401,13 +277,10 @@ host_addresses resolver::resolve(const name_query& query, error_code& ec)
     if (answer_in_place(query, found, ec))
         return found;
     auto result = state_->find(key_of(query), [query, &options = state_->options] {
-        answer given;
-        if (options.ask) {
-            given.failure = options.ask(query, given.addresses);
-        } else {
-            const int result = get_addresses(query, static_cast<int>(query.flags), given.addresses);
-            given.failure = error_of(result, errno);
-        }
+        if (!options.ask)
+            return ask_for_addresses(query);
+        name_answer given;
+        given.failure = options.ask(query, given.addresses);
         return given;
     });
     ec = result.failure;
@@ -426,7 +299,7 @@ host_addresses resolver::resolve(const name_query& query)
 
 endpoint_names resolver::names_of(const tcp::endpoint& endpoint, error_code& ec)
 {
-    auto result = state_->find(key_of(endpoint), [endpoint] { return get_names(endpoint); });
+    auto result = state_->find(key_of(endpoint), [endpoint] { return ask_for_names(endpoint); });
     ec = result.failure;
     return std::move(result.names);
 }
