@@ -5,6 +5,7 @@
 // had the thread wait are recorded for the audit's thread to tell of. The hub's loop is let alone. Start reading at
 // `on_trap`.
 #include "blocked_call.hpp"
+#include "sigsys.hpp"
 
 #include <coir/fiber.hpp>
 
@@ -58,8 +59,7 @@ public:
 
     /// Makes the call that was trapped; for the handler.
     long make(const blocked_call& call) noexcept;
-    /// Whether the program believes that it has SIGSYS blocked on this thread. It never is.
-    bool blocks_sigsys = false;
+    sigsys signal; ///< on this thread; for the handler
 
 private:
     void record(const blocked_call& call, std::uint64_t serial, std::chrono::nanoseconds time) noexcept;
