@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
+#include "hubs.hpp"
+
 #include <doctest/doctest.h>
 
 #include <coir/condition_variable_any.hpp>
@@ -393,16 +395,8 @@ TEST_CASE("jobs handed from a plain thread to fibers of two hubs are each done o
             lock.lock();
         }
     };
-    auto hub = [&] {
-        coir::run([&] {
-            fiber a{work};
-            fiber b{work};
-            a.join();
-            b.join();
-        });
-    };
-    std::thread one{hub};
-    std::thread two{hub};
+    std::thread one{[&] { support::in_two_fibers(work); }};
+    std::thread two{[&] { support::in_two_fibers(work); }};
     std::thread three{work};
     for (int job = 0; job < jobs; ++job) {
         std::scoped_lock lock{guard};

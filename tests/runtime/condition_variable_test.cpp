@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
+#include "hubs.hpp"
+
 #include <doctest/doctest.h>
 
 #include <coir/condition_variable.hpp>
@@ -225,16 +227,8 @@ TEST_CASE("jobs handed through a condition from a plain thread to two hubs are e
             lock.lock();
         }
     };
-    auto hub = [&] {
-        coir::run([&] {
-            fiber a{work};
-            fiber b{work};
-            a.join();
-            b.join();
-        });
-    };
-    std::thread one{hub};
-    std::thread two{hub};
+    std::thread one{[&] { support::in_two_fibers(work); }};
+    std::thread two{[&] { support::in_two_fibers(work); }};
     for (int job = 0; job < jobs; ++job) {
         std::scoped_lock lock{guard};
         queue.push_back(job);

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
+#include "hubs.hpp"
+
 #include <doctest/doctest.h>
 
 #include <coir/fiber.hpp>
@@ -302,19 +304,7 @@ TEST_CASE("fibers of two hubs and a plain thread take turns with one mutex, and 
                 this_fiber::yield();
         }
     };
-    auto hub = [&] {
-        coir::run([&] {
-            fiber a{work};
-            fiber b{work};
-            a.join();
-            b.join();
-        });
-    };
-    std::thread plain{work};
-    std::thread other_hub{hub};
-    hub();
-    plain.join();
-    other_hub.join();
+    support::on_two_hubs_and_a_thread(work);
     CHECK(count == 5L * turns);
 }
 

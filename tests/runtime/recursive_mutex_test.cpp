@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // What a recursive mutex adds; what it has in common with the others is in mutex_test.cpp, and one body does both.
+#include "hubs.hpp"
+
 #include <doctest/doctest.h>
 
 #include <coir/fiber.hpp>
@@ -146,19 +148,7 @@ TEST_CASE("fibers of two hubs and a plain thread lock a recursive mutex twice ea
                 this_fiber::yield();
         }
     };
-    auto hub = [&] {
-        coir::run([&] {
-            fiber a{work};
-            fiber b{work};
-            a.join();
-            b.join();
-        });
-    };
-    std::thread plain{work};
-    std::thread other_hub{hub};
-    hub();
-    plain.join();
-    other_hub.join();
+    support::on_two_hubs_and_a_thread(work);
     CHECK(count == 5L * 2 * turns);
 }
 

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
+#include "hubs.hpp"
+
 #include <doctest/doctest.h>
 
 #include <coir/fiber.hpp>
@@ -369,19 +371,7 @@ TEST_CASE("readers and writers on two hubs and a plain thread see each other's w
             }
         }
     };
-    auto hub = [&] {
-        coir::run([&] {
-            fiber a{work};
-            fiber b{work};
-            a.join();
-            b.join();
-        });
-    };
-    std::thread plain{work};
-    std::thread other_hub{hub};
-    hub();
-    plain.join();
-    other_hub.join();
+    support::on_two_hubs_and_a_thread(work);
     CHECK(torn == 0);
     CHECK(left == 5L * turns / 4);
     CHECK(right == left);
