@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 // fetch-server [MILLISECONDS]
 //
-// Answers every HTTP GET after that long, 50 by default. Raw epoll; as the delay is always the same, the oldest request
-// is always the next to be answered.
+// Answers every HTTP GET after that long, 50 by default, and one of /now at once. Raw epoll; as the delay is always the
+// same, the oldest request is always the next to be answered.
 #include "socket.hpp"
 
 #include <deque>
@@ -20,6 +20,9 @@ int main(int argc, char** argv)
         bench::number due;
     };
     std::deque<request> waiting;
+    const auto reply = [&](int client) { // one that has gone is noticed by its next read
+        static_cast<void>(::send(client, answer.data(), answer.size(), MSG_NOSIGNAL));
+    };
     const int listener = bench::listen_on_loopback(SOCK_NONBLOCK);
     const int poller = ::epoll_create1(EPOLL_CLOEXEC);
     auto watch = [&](int descriptor) {
@@ -30,8 +33,7 @@ int main(int argc, char** argv)
     for (;;) {
         const auto now = bench::time_of(CLOCK_MONOTONIC);
         while (!waiting.empty() && waiting.front().due <= now) {
-            // A client that has gone is noticed by its next read.
-            static_cast<void>(::send(waiting.front().socket, answer.data(), answer.size(), MSG_NOSIGNAL));
+            reply(waiting.front().socket);
             waiting.pop_front();
         }
         int timeout_ms = -1;
@@ -50,10 +52,13 @@ int main(int argc, char** argv)
                 continue;
             }
             char data[4096]; // a request of ours fits in one segment
-            if (::read(descriptor, data, sizeof data) > 0)
-                waiting.push_back({descriptor, due});
-            else
+            const auto size = ::read(descriptor, data, sizeof data);
+            if (size <= 0)
                 ::close(descriptor);
+            else if (std::string_view{data, static_cast<std::size_t>(size)}.starts_with("GET /now "))
+                reply(descriptor);
+            else
+                waiting.push_back({descriptor, due});
         }
     }
 }
