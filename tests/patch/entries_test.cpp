@@ -180,6 +180,17 @@ TEST_CASE("the resolver refuses what is no name, and reports that where it belon
               h_errno = 0;
               on.note(::res_nquery(&state, too_long.c_str(), C_IN, T_A, answer, sizeof answer));
               on.note(h_errno);
+              h_errno = 0;
+              on.note(::res_nsearch(&state, too_long.c_str(), C_IN, T_A, answer, sizeof answer) < 0);
+              on.note(h_errno != 0);
+              h_errno = 0;
+              on.note(::res_nquerydomain(&state, too_long.c_str(), "example", C_IN, T_A, answer, sizeof answer));
+              on.note(h_errno);
+              unsigned char message[512];
+              const int size = ::res_mkquery(QUERY, "localhost", C_IN, T_A, nullptr, 0, nullptr, message, 512);
+              on.note(size);
+              on.record("no room", [&] { return ::res_send(message, size, answer, 3); });
+              on.record("no room", [&] { return ::res_nsend(&state, message, size, answer, 3); });
               ::res_nclose(&state);
           }).find("-1\n3\n") == 0);
 }
@@ -216,5 +227,11 @@ TEST_CASE("a look-up is not begun in a fiber that has been cancelled or has no t
               on.note(found == nullptr);
               unsigned char answer[512];
               on.record("res_query", [&] { return ::res_query("localhost", C_IN, T_A, answer, sizeof answer); });
-          }) == "nobody\nETIMEDOUT\nnobody\n1\ngetpwuid_r ETIMEDOUT\n1\nres_query -1 ETIMEDOUT\n");
+              unsigned char message[512];
+              const int size = ::res_mkquery(QUERY, "localhost", C_IN, T_A, nullptr, 0, nullptr, message, 512);
+              h_errno = 0;
+              on.record("res_send", [&] { return ::res_send(message, size, answer, sizeof answer); });
+              on.note(h_errno == NETDB_INTERNAL);
+          }) == "nobody\nETIMEDOUT\nnobody\n1\ngetpwuid_r ETIMEDOUT\n1\nres_query -1 ETIMEDOUT\n"
+                "res_send -1 ETIMEDOUT\n1\n");
 }

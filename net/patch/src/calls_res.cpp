@@ -44,6 +44,7 @@ template <class Ask> int ask_and_stay(Ask&& ask) noexcept
 {
     int error = h_errno;
     const int result = on_helper([&] {
+        h_errno = error;
         const int answer = ask();
         error = h_errno;
         return answer;
