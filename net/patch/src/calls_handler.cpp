@@ -191,9 +191,24 @@ COIR_INTERPOSE plain_handler __sysv_signal(int signal, plain_handler wanted) noe
     return install_plainly(signal, wanted, libc.sysv_signal);
 }
 
+/// Not the genuine one, which says whether it has found the signal blocked, as `held_off` would have it, and lets it
+/// in.
 COIR_INTERPOSE plain_handler sigset(int signal, plain_handler wanted) noexcept
 {
-    return install_plainly(signal, wanted, libc.sigset);
+    if (!is_signal(signal) || !is_deferrable(signal))
+        return libc.sigset(signal, wanted);
+    const bool holds = wanted == SIG_HOLD;
+    struct sigaction action = {};
+    action.sa_handler = wanted;
+    struct sigaction was;
+    if (install(signal, holds ? nullptr : &action, &was) != 0)
+        return SIG_ERR;
+    sigset_t one;
+    sigset_t blocked;
+    ::sigemptyset(&one);
+    ::sigaddset(&one, signal);
+    libc.pthread_sigmask(holds ? SIG_BLOCK : SIG_UNBLOCK, &one, &blocked);
+    return ::sigismember(&blocked, signal) ? SIG_HOLD : was.sa_handler;
 }
 
 COIR_INTERPOSE int siginterrupt(int signal, int interrupt) noexcept
