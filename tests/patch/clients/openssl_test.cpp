@@ -9,8 +9,10 @@
 #include <doctest/doctest.h>
 
 #include <arpa/inet.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -339,6 +341,44 @@ TEST_CASE_FIXTURE(with_web, "a fiber does not find the errors of one that has en
 }
 
 // ---- deadlines and cancellation -------------------------------------------------------------------------------------
+
+TEST_CASE("a key that libcrypto makes has a value in each fiber, until it is deleted") {
+    static int destroyed;
+    destroyed = 0;
+    coir::run({.hubs = 1}, [] {
+        CRYPTO_THREAD_LOCAL key;
+        REQUIRE(CRYPTO_THREAD_init_local(&key, [](void*) { ++destroyed; }) == 1);
+        int ours = 1;
+        CHECK(CRYPTO_THREAD_set_local(&key, &ours) == 1);
+        coir::event looked;
+        coir::event set;
+        coir::fiber other{[&] {
+            int its = 2;
+            CHECK(CRYPTO_THREAD_get_local(&key) == nullptr);
+            CHECK(CRYPTO_THREAD_set_local(&key, &its) == 1);
+            set.set();
+            looked.wait();
+            CHECK(CRYPTO_THREAD_get_local(&key) == &its);
+        }};
+        set.wait();
+        CHECK(CRYPTO_THREAD_get_local(&key) == &ours);
+        CHECK(::pthread_getspecific(key) == &ours);
+        looked.set();
+        other.join();
+        CHECK(destroyed == 1);
+        CHECK(CRYPTO_THREAD_cleanup_local(&key) == 1);
+
+        // What has its number next is not libcrypto's, and so the thread's.
+        pthread_key_t next;
+        REQUIRE(::pthread_key_create(&next, nullptr) == 0);
+        REQUIRE(next == key);
+        CHECK(::pthread_getspecific(next) == nullptr);
+        coir::fiber{[&] { CHECK(::pthread_setspecific(next, &ours) == 0); }}.join();
+        CHECK(::pthread_getspecific(next) == &ours);
+        CHECK(::pthread_key_delete(next) == 0);
+    });
+    CHECK(destroyed == 1);
+}
 
 TEST_CASE_FIXTURE(with_web, "a deadline ends SSL_read with an error of OpenSSL's") {
     const contexts all;
