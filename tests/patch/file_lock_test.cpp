@@ -10,6 +10,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+extern "C" { // with 64-bit offsets, which the build asks for, <fcntl.h> and <unistd.h> call those with 64
+int plain_fcntl(int, int, ...) __asm__("fcntl");
+int fcntl_with_64(int, int, ...) __asm__("fcntl64");
+int plain_lockf(int, int, off64_t) __asm__("lockf");
+int lockf_with_64(int, int, off64_t) __asm__("lockf64");
+}
+
 namespace {
 
 struct flock whole(short type)
@@ -140,6 +147,38 @@ TEST_CASE("what another process has locked is waited for, by fcntl and lockf") {
               on.record("bad", [&] { return ::fcntl(-1, F_SETLKW, &lock); });
           }) == "at once -1 EAGAIN\nlockf, at once -1 EAGAIN\nfcntl 0\nunlock 0\nlockf 0\ntest 0\nbad -1 EBADF\nbad -1 "
                 "EBADF\n");
+}
+
+TEST_CASE("fcntl and lockf wait under either name") {
+    for (const auto fcntl : {&::plain_fcntl, &::fcntl_with_64})
+        CHECK(native_diff([&](stage& on) {
+                  lock_file file;
+                  const int first = file.open(on);
+                  const int second = file.open(on);
+                  auto lock = whole(F_WRLCK);
+                  on.record("lock", [&] { return fcntl(first, F_OFD_SETLK, &lock); });
+                  auto unlocking = on.start([&] {
+                      on.until_waiting();
+                      auto none = whole(F_UNLCK);
+                      must(fcntl(first, F_OFD_SETLK, &none));
+                  });
+                  on.record("wait", [&] { return fcntl(second, F_OFD_SETLKW, &lock); });
+                  unlocking.join();
+                  on.record("flags", [&] { return fcntl(second, F_GETFD); });
+              }) == "lock 0\nwait 0\nflags 1\n");
+    for (const auto lockf : {&::plain_lockf, &::lockf_with_64})
+        CHECK(native_diff([&](stage& on) {
+                  lock_file file;
+                  const int ours = file.open(on);
+                  holder other{file.path()};
+                  auto telling = on.start([&] {
+                      on.until_waiting();
+                      other.let_go();
+                  });
+                  on.record("wait", [&] { return lockf(ours, F_LOCK, 0); });
+                  telling.join();
+                  on.record("unlock", [&] { return lockf(ours, F_ULOCK, 0); });
+              }) == "wait 0\nunlock 0\n");
 }
 
 TEST_CASE("fcntl passes on what it does not know, and its argument with it") {
