@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // Beast's synchronous HTTP and WebSocket, over coir's streams as they stand.
 #include "loopback.hpp"
+#include "websocket_talk.hpp"
 
 #include <coir/fiber.hpp>
 #include <coir/net/unix_stream.hpp>
@@ -10,14 +11,11 @@
 
 #include <string>
 
-#include <boost/beast/core/buffers_to_string.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
-#include <boost/beast/websocket.hpp>
 
 namespace beast = boost::beast;
 namespace http = beast::http;
-namespace websocket = beast::websocket;
 
 TEST_CASE("an HTTP request and its answer") {
     coir::run([] {
@@ -40,45 +38,11 @@ TEST_CASE("an HTTP request and its answer") {
     });
 }
 
-namespace {
-
-template <class Stream> void talk(Stream ours, Stream theirs)
-{
-    coir::fiber server{[&] {
-        websocket::stream<Stream> socket{std::move(theirs)};
-        socket.accept();
-        beast::flat_buffer buffer;
-        for (;;) {
-            boost::system::error_code ec;
-            socket.read(buffer, ec);
-            if (ec == websocket::error::closed)
-                break;
-            REQUIRE_FALSE(ec.failed());
-            socket.text(socket.got_text());
-            socket.write(buffer.data());
-            buffer.consume(buffer.size());
-        }
-    }};
-    websocket::stream<Stream> socket{std::move(ours)};
-    socket.handshake("localhost", "/");
-    for (const std::string text : {"hello", "again"}) {
-        socket.write(boost::asio::buffer(text));
-        beast::flat_buffer buffer;
-        socket.read(buffer);
-        CHECK(beast::buffers_to_string(buffer.data()) == text);
-    }
-    socket.close(websocket::close_code::normal);
-    CHECK_FALSE(socket.next_layer().is_open()); // torn down
-    server.join();
-}
-
-} // namespace
-
 TEST_CASE("a WebSocket talks and says goodbye, over TCP and over a Unix socket") {
     coir::run([] {
         tcp_pair pair;
-        talk(std::move(pair.ours), std::move(pair.theirs));
+        talk_websocket(std::move(pair.ours), std::move(pair.theirs));
         auto [one, two] = coir::net::make_unix_stream_pair();
-        talk(std::move(one), std::move(two));
+        talk_websocket(std::move(one), std::move(two));
     });
 }

@@ -123,6 +123,8 @@ tls_stream::executor_type tls_stream::get_executor() const
 void teardown(boost::beast::role_type, tls_stream& stream, error_code& ec)
 {
     stream.shutdown(ec);
+    error_code unsaid;
+    stream.close(ec.failed() ? unsaid : ec); // after both goodbyes nothing is under way that it could cut off
 }
 
 // ---- what was agreed upon -------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 #include "loopback.hpp"
 #include "server.hpp"
 
+#include <coir/net/serve.hpp>
 #include <coir/net/tls_connect.hpp>
 #include <coir/net/tls_listener.hpp>
 
@@ -19,11 +20,13 @@
 
 #include <array>
 #include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <utility>
 
@@ -299,5 +302,44 @@ TEST_CASE("openssl s_client takes our server for what it is") {
             CHECK(second.output.find("Reused, TLSv1.") != std::string::npos);
             CHECK(second.output.find("for localhost to anybody alpn= again\n") != std::string::npos);
         }
+    });
+}
+
+TEST_CASE("serve takes a tls_listener, and a client that speaks no TLS fails alone") {
+    const certificate_files files;
+    coir::run([&] {
+        coir::net::tls_listener listener{coir::net::tcp_listener{loopback()}, tls_context::server(ours())};
+        const int port = listener.local_endpoint().port();
+        std::stop_source stop;
+        std::string errors;
+        coir::net::serve_options options;
+        options.stop = stop.get_token();
+        options.on_error = [&](const std::exception_ptr& why) {
+            try {
+                std::rethrow_exception(why);
+            } catch (const std::exception& failure) {
+                errors += failure.what();
+            }
+        };
+        coir::net::serve_report report;
+        coir::fiber server{[&] {
+            const auto answer = [](tls_stream peer) {
+                std::string request;
+                peer.read_until(request, "\r\n\r\n", 10'000);
+                peer.write("HTTP/1.0 200 OK\r\n\r\nover " + peer.version() + "\n");
+                peer.shutdown();
+            };
+            report = coir::net::serve(listener, answer, options);
+        }};
+
+        const auto curl = clients::program("curl", "curl") + " --silent --show-error --max-time 60 --ipv4";
+        const auto host = "localhost:" + std::to_string(port);
+        CHECK(run_command(curl + " http://" + host).status != 0);
+        CHECK(run_command(curl + " --cacert " + files("ca.pem") + " https://" + host).output == "over TLSv1.3\n");
+        stop.request_stop();
+        server.join();
+        CHECK(report.accepted == 2);
+        CHECK(report.failed == 1);
+        CHECK_MESSAGE(errors.find("http request") != std::string::npos, errors);
     });
 }

@@ -161,7 +161,8 @@ private:
     std::unique_ptr<state> state_;
 };
 
-/// For Beast's WebSocket: how the connection below ends. Suspends until the peer has said goodbye, too.
+/// For Beast's WebSocket: how the connection below ends. Suspends until the peer has said goodbye, too, and closes it.
+/// `ec` is the shutdown's error, or else that of closing.
 void teardown(boost::beast::role_type role, tls_stream& stream, error_code& ec);
 
 } // namespace coir::net
