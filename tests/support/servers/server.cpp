@@ -8,9 +8,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <set>
 #include <sstream>
 #include <vector>
@@ -199,50 +201,82 @@ pid_t server_process::pid() const
     return std::atoi(read_file(directory_ / "pid").c_str());
 }
 
-void server_process::kill()
-{
-    REQUIRE(pid() > 0);
-    ::kill(pid(), SIGKILL);
-    for (int tries = 0; tries < 3000 && !has_ended(); ++tries)
-        std::this_thread::sleep_for(std::chrono::milliseconds{10});
-    REQUIRE(has_ended());
-}
-
 namespace {
 
-/// Whether all threads of all processes of a group are stopped, or have ended and wait for a parent that is.
-bool is_stopped(pid_t group)
+/// The fields of /proc/PID/stat after the name, which may have blanks in it: the state, the parent, and so on.
+std::string state_and_parent(const fs::path& process_or_thread)
+{
+    const auto stat = read_file(process_or_thread / "stat");
+    const auto name_end = stat.rfind(')');
+    return name_end == std::string::npos ? "" : stat.substr(name_end + 1);
+}
+
+/// A process and all that come from it and have not lost their parents, whatever groups and sessions they have made.
+std::set<pid_t> family_of(pid_t ancestor)
+{
+    std::map<pid_t, std::vector<pid_t>> children;
+    for (const auto& process : fs::directory_iterator{"/proc"})
+        if (const pid_t id = std::atoi(process.path().filename().c_str()); id > 0) {
+            std::istringstream fields{state_and_parent(process.path())};
+            char state;
+            if (pid_t parent; fields >> state >> parent)
+                children[parent].push_back(id);
+        }
+    std::set<pid_t> result;
+    for (std::vector<pid_t> next{ancestor}; !next.empty();) {
+        const pid_t id = next.back();
+        next.pop_back();
+        result.insert(id);
+        const auto& of_this = children[id];
+        next.insert(next.end(), of_this.begin(), of_this.end());
+    }
+    return result;
+}
+
+/// Whether all its threads are stopped, or have ended and wait for a parent that is.
+bool is_stopped(pid_t process)
 {
     std::error_code gone;
-    for (const auto& process : fs::directory_iterator{"/proc"}) {
-        if (::getpgid(std::atoi(process.path().filename().c_str())) != group)
-            continue;
-        for (const auto& thread : fs::directory_iterator{process.path() / "task", gone}) {
-            const auto stat = read_file(thread.path() / "stat");
-            const auto name_end = stat.rfind(')');
-            if (name_end == std::string::npos)
-                continue;
-            if (const auto state = stat.substr(name_end, 3); state != ") T" && state != ") Z" && state != ") X")
-                return false;
-        }
-    }
+    for (const auto& thread : fs::directory_iterator{fs::path{"/proc"} / std::to_string(process) / "task", gone})
+        if (const auto rest = state_and_parent(thread.path()); !rest.empty() && !std::strchr("TZX", rest[1]))
+            return false;
     return true;
 }
 
 } // namespace
 
-paused::paused(const server_process& server) : group_{server.pid()}
+void server_process::kill()
 {
-    REQUIRE(group_ > 0);
-    REQUIRE(::kill(-group_, SIGSTOP) == 0);
-    for (int tries = 0; tries < 3000 && !is_stopped(group_); ++tries)
+    REQUIRE(pid() > 0);
+    for (const pid_t each : family_of(pid()))
+        ::kill(each, SIGKILL);
+    for (int tries = 0; tries < 3000 && !has_ended(); ++tries)
+        std::this_thread::sleep_for(std::chrono::milliseconds{10});
+    REQUIRE(has_ended());
+}
+
+/// A server of several processes may start another until its last one has stopped: then they are looked at again.
+paused::paused(const server_process& server) : server_{server.pid()}
+{
+    REQUIRE(server_ > 0);
+    std::set<pid_t> stopped;
+    for (int tries = 0; tries < 3000; ++tries) {
+        const auto all = family_of(server_);
+        if (all == stopped)
+            return;
+        for (const pid_t each : all)
+            if (!is_stopped(each))
+                ::kill(each, SIGSTOP);
         std::this_thread::sleep_for(std::chrono::milliseconds{1});
-    REQUIRE(is_stopped(group_));
+        stopped = std::ranges::all_of(all, is_stopped) ? all : std::set<pid_t>{};
+    }
+    FAIL("the server's processes do not stop");
 }
 
 void paused::resume()
 {
-    ::kill(-group_, SIGCONT);
+    for (const pid_t each : family_of(server_))
+        ::kill(each, SIGCONT);
 }
 
 // ---- the servers ----------------------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ public:
     bool has_ended() const;
     std::string log() const;
     pid_t pid() const;
-    /// Returns once the server's process is gone.
+    /// With all that come from it. Returns once the server's own process is gone.
     void kill();
 
 private:
@@ -73,7 +73,8 @@ private:
     pid_t keeper_ = -1;
 };
 
-/// Stops the processes of a server while it lives, or until `resume`: whoever asks for something waits.
+/// Stops a server's process and all that come from it while it lives, or until `resume`: whoever asks for something
+/// waits.
 class paused {
 public:
     explicit paused(const server_process& server);
@@ -83,7 +84,7 @@ public:
     void resume();
 
 private:
-    pid_t group_;
+    pid_t server_;
 };
 
 /// Starts a `Server`, whose constructor starts its process and whose `is_ready()` says when it can be used. Another
