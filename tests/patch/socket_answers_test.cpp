@@ -32,6 +32,23 @@ void read_twice(stage& on, const two& pair)
     }
 }
 
+int accept_from(const tcp_listener& listener, int flags = 0)
+{
+    return ::accept4(listener.descriptor, nullptr, nullptr, flags | SOCK_CLOEXEC);
+}
+
+/// Two accepts that wait: after them it is known that they do.
+void accept_twice(stage& on, const tcp_listener& listener)
+{
+    for (int i = 0; i < 2; ++i) {
+        const auto connecting = on.start([&] {
+            on.until_waiting();
+            connect_to(on, listener);
+        });
+        on.own(on.record_ok("accept", [&] { return accept_from(listener); }));
+    }
+}
+
 struct setting {
     const char* name;
     std::function<void(stage& on, int descriptor, bool set)> change;
@@ -79,6 +96,69 @@ TEST_CASE("a flag or a time limit is obeyed that comes after reads which have wa
                   }) == "read 1\nread 1\nnot waiting -1 EAGAIN\nagain -1 EAGAIN\n"
                         "read 1\nread 1\nnot waiting -1 EAGAIN\nagain -1 EAGAIN\nread 1\nread 1\n");
         }
+}
+
+TEST_CASE("a listener's flag or time limit is obeyed that comes after accepts which have waited") {
+    for (const auto& each : settings()) {
+        CAPTURE(std::string{each.name});
+        CHECK(native_diff([&](stage& on) {
+                  const auto listener = listen_tcp(on);
+                  for (int i = 0; i < 2; ++i) {
+                      accept_twice(on, listener);
+                      each.change(on, listener.descriptor, true);
+                      on.record("not waiting", [&] { return accept_from(listener); });
+                      on.record("again", [&] { return ::accept(listener.descriptor, nullptr, nullptr); });
+                      each.change(on, listener.descriptor, false);
+                  }
+                  accept_twice(on, listener);
+              }) == "accept ok\naccept ok\nnot waiting -1 EAGAIN\nagain -1 EAGAIN\n"
+                    "accept ok\naccept ok\nnot waiting -1 EAGAIN\nagain -1 EAGAIN\naccept ok\naccept ok\n");
+    }
+}
+
+TEST_CASE("a connection of a listener that has waited: its own flag, its own time limit, and the one it comes with") {
+    CHECK(native_diff([](stage& on) {
+              const auto listener = listen_tcp(on);
+              accept_twice(on, listener);
+              const auto connect = [&](int flags = 0) {
+                  const int theirs = connect_to(on, listener);
+                  return two{on.own(accept_from(listener, flags)), theirs};
+              };
+              const auto read = [&](int from) { return ::read(from, room.data(), room.size()); };
+              on.record("accepted as non-blocking", [&, from = connect(SOCK_NONBLOCK).a] { return read(from); });
+              for (const auto& each : settings()) {
+                  const auto pair = connect();
+                  each.change(on, pair.a, true);
+                  on.record("changed at once", [&] { return read(pair.a); });
+              }
+              set_timeout(listener.descriptor, SO_RCVTIMEO, 5);
+              on.record("the listener's limit", [&, from = connect().a] { return read(from); });
+              on.record("of it", [&] { return accept_from(listener); });
+              set_timeout(listener.descriptor, SO_RCVTIMEO, 0);
+              accept_twice(on, listener);
+              read_twice(on, connect());
+          }) == "accept ok\naccept ok\naccepted as non-blocking -1 EAGAIN\n"
+                "changed at once -1 EAGAIN\nchanged at once -1 EAGAIN\nchanged at once -1 EAGAIN\n"
+                "changed at once -1 EAGAIN\nchanged at once -1 EAGAIN\nchanged at once -1 EAGAIN\n"
+                "the listener's limit -1 EAGAIN\nof it -1 EAGAIN\naccept ok\naccept ok\nread 1\nread 1\n");
+}
+
+TEST_CASE("accept fails on what has been a listener, and on a connection") {
+    CHECK(native_diff([](stage& on) {
+              const auto listener = listen_tcp(on);
+              const auto other = listen_tcp(on);
+              accept_twice(on, listener);
+              const int theirs = connect_to(on, listener);
+              const two pair{on.own(accept_from(listener)), theirs};
+              read_twice(on, pair);
+              const auto accept = [&](int from) { return [from] { return ::accept(from, nullptr, nullptr); }; };
+              on.record("of a connection", accept(pair.a));
+              must(::shutdown(listener.descriptor, SHUT_RDWR));
+              on.record("shut down", accept(listener.descriptor));
+              must(::connect(listener.descriptor, generic(other.address), sizeof other.address));
+              on.record("connected", accept(listener.descriptor));
+          }) == "accept ok\naccept ok\nread 1\nread 1\nof a connection -1 EINVAL\nshut down -1 EINVAL\n"
+                "connected -1 EINVAL\n");
 }
 
 TEST_CASE("what follows a read that has emptied the socket is read: bytes, the end, an error, urgent data") {

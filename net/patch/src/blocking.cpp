@@ -3,6 +3,7 @@
 
 #include "descriptor_kind.hpp"
 #include "libc.hpp"
+#include "program_flags.hpp"
 #include "socket_answers.hpp"
 
 #include <coir/net/arrival.hpp>
@@ -35,7 +36,7 @@ bool blocked_call::begin() noexcept
 bool blocked_call::ask() noexcept
 {
     if (known_ == may_block::ask) {
-        const int flags = libc.fcntl(descriptor_, F_GETFL, 0);
+        const int flags = program_flags(descriptor_);
         if (flags < 0)
             return false;
         if (flags & O_NONBLOCK) {

@@ -1,37 +1,39 @@
 // SPDX-License-Identifier: BSL-1.0
 // connect and accept, for which the kernel has no per-call flag.
 #include "blocking.hpp"
+#include "descriptor_kind.hpp"
 #include "interpose.hpp"
 #include "libc.hpp"
 #include "on_helper.hpp"
+#include "program_flags.hpp"
 #include "socket_answers.hpp"
 #include "socket_io.hpp"
 
-#include <coir/spin_lock.hpp>
-
 #include <fcntl.h>
 #include <netinet/tcp.h>
-#include <pthread.h>
-
-#include <memory>
-#include <mutex>
 
 namespace coir {
 
 namespace {
 
-// ---- connect --------------------------------------------------------------------------------------------------------
-
-/// The one place where a descriptor is O_NONBLOCK, for the length of one system call that does not wait: connect knows
-/// no other way. Nothing else of this thread runs meanwhile.
-int start_connecting(int fd, int flags, const sockaddr* address, socklen_t size) noexcept
+/// The one place where a descriptor is O_NONBLOCK, for the length of one system call that does not wait: connect and
+/// accept know no other way.
+template <class Call> int with_nonblock(int fd, int flags, Call&& call) noexcept
 {
     libc.fcntl(fd, F_SETFL, flags | O_NONBLOCK);
-    const int result = libc.connect(fd, address, size);
+    const int result = call();
     const int error = errno;
     libc.fcntl(fd, F_SETFL, flags);
     errno = error;
     return result;
+}
+
+// ---- connect --------------------------------------------------------------------------------------------------------
+
+/// Nothing else of this thread runs meanwhile.
+int start_connecting(int fd, int flags, const sockaddr* address, socklen_t size) noexcept
+{
+    return with_nonblock(fd, flags, [&] { return libc.connect(fd, address, size); });
 }
 
 /// The outcome is fetched by connecting again: that is what puts the kernel's socket into the state in which a blocking
@@ -97,34 +99,16 @@ short to_accept(int fd) noexcept
     return libc.poll(&one, 1, 0) < 0 ? POLLERR : one.revents; // no more descriptors: then accept says so
 }
 
-/// Held while a listener of this process is O_NONBLOCK on our account, and while its flags are read: several hubs may
-/// accept on one.
-constinit spin_lock accept_guard;
-
-/// Another thread may hold it at the moment of a fork, and is not there in the child.
-[[gnu::constructor]] void watch_forks() noexcept
-{
-    ::pthread_atfork(nullptr, nullptr, [] { std::construct_at(&accept_guard); });
-}
-
-int listener_flags(int fd) noexcept
-{
-    const std::lock_guard held{accept_guard};
-    return libc.fcntl(fd, F_GETFL, 0);
-}
-
 /// Accepts what poll has announced, without waiting: another process may be faster, and a call that then waited would
 /// hold this thread until somebody connects. The flag is on for the length of one system call. (A short SO_RCVTIMEO
 /// would do as well, but Linux hands that down to the connections that arrive meanwhile; the flag it does not.)
-template <class Accept> int accept_announced(int fd, int flags, Accept&& genuine) noexcept
+template <class Accept> int accept_announced(int fd, Accept&& genuine) noexcept
 {
-    const std::lock_guard held{accept_guard};
-    libc.fcntl(fd, F_SETFL, flags | O_NONBLOCK);
-    const int result = genuine();
-    const int error = errno;
-    libc.fcntl(fd, F_SETFL, flags);
-    errno = error;
-    return result;
+    const flags_changed meanwhile;
+    const int flags = libc.fcntl(fd, F_GETFL, 0);
+    if (flags < 0 || flags & O_NONBLOCK)
+        return genuine();
+    return with_nonblock(fd, flags, genuine);
 }
 
 /// On what does not listen, accept does not wait but fails, each kind in its own way.
@@ -135,30 +119,33 @@ bool listens(int fd) noexcept
     return ::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &answer, &size) == 0 && answer;
 }
 
-template <class Accept> int accept_in_fiber(int fd, Accept&& genuine) noexcept
+template <class Accept> int accept_in_fiber(int fd, int flags, Accept&& genuine) noexcept
 {
-    if (!listens(fd))
+    if (answer_for(fd) < socket_answer::listens && !listens(fd))
         return genuine();
-    const int flags = listener_flags(fd);
-    if (flags < 0 || flags & O_NONBLOCK)
-        return genuine();
-    const auto try_once = [&] {
+    const int connection = blocking(fd, direction::read, [&] {
         const auto announced = to_accept(fd);
         // A Unix socket that has been shut down says so only to who would wait, and then does not wait.
         if (announced & POLLRDHUP)
             return genuine();
         if (announced)
-            return accept_announced(fd, flags, genuine);
+            return accept_announced(fd, genuine);
         errno = EAGAIN;
         return -1;
-    };
-    return blocking(fd, direction::read, try_once, may_block::yes);
+    });
+    if (connection >= 0) {
+        set_kind(connection, descriptor_kind::socket);
+        remember_accepted(fd, connection, flags & SOCK_NONBLOCK);
+    }
+    return connection;
 }
 
 } // namespace
 
 COIR_INTERPOSE int connect(int fd, const sockaddr* address, socklen_t size)
 {
+    const auto number = static_cast<unsigned>(fd);
+    forget_socket_answers(number, number); // it may have been a listener
     return outside() ? libc.connect(fd, address, size) : connect_in_fiber(fd, address, size);
 }
 
@@ -178,7 +165,7 @@ COIR_INTERPOSE int accept(int fd, sockaddr* address, socklen_t* size)
 {
     if (outside())
         return libc.accept(fd, address, size);
-    return accept_in_fiber(fd, [&] { return libc.accept(fd, address, size); });
+    return accept_in_fiber(fd, 0, [&] { return libc.accept(fd, address, size); });
 }
 
 COIR_INTERPOSE int accept4(int fd, sockaddr* address, socklen_t* size, int flags)
@@ -187,7 +174,7 @@ COIR_INTERPOSE int accept4(int fd, sockaddr* address, socklen_t* size, int flags
         return libc.accept4(fd, address, size, flags);
     if (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC))
         return libc.accept4(fd, address, size, flags); // EINVAL
-    return accept_in_fiber(fd, [&] { return libc.accept4(fd, address, size, flags); });
+    return accept_in_fiber(fd, flags, [&] { return libc.accept4(fd, address, size, flags); });
 }
 
 } // namespace coir

@@ -3,6 +3,7 @@
 
 #include "descriptor_kind.hpp"
 #include "libc.hpp"
+#include "program_flags.hpp"
 
 #include <coir/hub_local.hpp>
 #include <coir/net/arrival.hpp>
@@ -25,8 +26,8 @@
 
 namespace coir {
 
-std::uint32_t socket_answers[remembered_kinds];
-constinit std::atomic<std::uint32_t> socket_epoch{1};
+std::uint64_t socket_answers[remembered_kinds];
+constinit std::atomic<std::uint64_t> socket_epoch{1};
 
 namespace {
 
@@ -60,7 +61,7 @@ bool waits_without_limit(int socket) noexcept
 {
     timeval limit{};
     socklen_t size = sizeof limit;
-    const int flags = libc.fcntl(socket, F_GETFL, 0);
+    const int flags = program_flags(socket);
     return flags >= 0 && !(flags & O_NONBLOCK) && ::getsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, &size) == 0 &&
            !limit.tv_sec && !limit.tv_usec;
 }
@@ -113,7 +114,7 @@ private:
     {
         std::atomic_ref{being_checked[socket]}.store(0, std::memory_order_relaxed);
         auto answer = answer_of(socket).load(std::memory_order_relaxed);
-        if (answer >> 1 != socket_epoch.load(std::memory_order_relaxed) || waits_without_limit(socket))
+        if (answer >> 2 != socket_epoch.load(std::memory_order_relaxed) || waits_without_limit(socket))
             return;
         if (answer_of(socket).compare_exchange_strong(answer, wrong_answer, std::memory_order_relaxed))
             net::wake_waiters(socket);
@@ -143,18 +144,33 @@ void forget_socket_answers(unsigned first, unsigned last) noexcept
             answer_of(static_cast<int>(number)).store(no_answer, std::memory_order_relaxed);
 }
 
-std::uint32_t asking_socket() noexcept
+std::uint64_t asking_socket() noexcept
 {
     return socket_epoch.load(std::memory_order_acquire);
 }
 
-void remember_socket(int socket, std::uint32_t asked) noexcept
+void remember_socket(int socket, std::uint64_t asked) noexcept
 {
     if (!is_numbered(socket))
         return;
     const int before = errno;
-    answer_of(socket).store(asked << 1 | (empties_by_short_reads(socket) ? 1U : 0U), std::memory_order_relaxed);
+    answer_of(socket).store(asked << 2 | (empties_by_short_reads(socket) ? answer_tcp : 0), std::memory_order_relaxed);
     errno = before;
+}
+
+void remember_accepted(int listener, int connection, bool nonblocking) noexcept
+{
+    if (!is_numbered(listener) || !is_numbered(connection))
+        return;
+    const auto answer = answer_of(listener).load(std::memory_order_relaxed);
+    if (answer >> 2 != socket_epoch.load(std::memory_order_acquire))
+        return;
+    if (!(answer & answer_listens)) {
+        auto before = answer;
+        answer_of(listener).compare_exchange_strong(before, answer | answer_listens, std::memory_order_relaxed);
+    }
+    if (!nonblocking)
+        answer_of(connection).store(answer & ~answer_listens, std::memory_order_relaxed);
 }
 
 bool check_socket_later(int socket) noexcept
