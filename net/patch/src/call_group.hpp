@@ -26,7 +26,8 @@ inline constexpr call_group call_groups[] = {
     {"disk", " sync "},
     {"ipc", " queue "},
     {"thread",
-     " barrier c11 cancellation_points condition fiber_mutex fiber_threads key mutex once semaphore syscall thread "},
+     " barrier c11 cancellation_points condition fiber_mutex fiber_threads fiber_threads_end key mutex once semaphore "
+     "syscall thread "},
 };
 
 /// The bit of the group that a source file belongs to.

@@ -1,28 +1,21 @@
 // SPDX-License-Identifier: BSL-1.0
-// `coir run --threads=fibers`: where pthread_cancel ends a thread. Each row calls the definition after it, which is
-// libcoir-patch's or libc's, and nothing else where threads are threads. pthread_join and its kin are in
-// fiber_threads.cpp.
+// `coir run --threads=fibers`: the calls in which pthread_cancel ends a thread, a row each; cancellation_point.hpp has
+// what a row does. It calls the definition after it, which is libcoir-patch's or libc's, and nothing else where threads
+// are threads. pthread_join and its kin are in fiber_threads.cpp.
 //
 // The calls are those of POSIX's list (XSH 2.9.5.2) that wait in coir, and what Linux has beside them; those that need
 // not wait are points all the same. stdio and names are points only where they wait.
+#include "cancellation_point.hpp"
 #include "interpose.hpp"
-#include "thread_cancellation.hpp"
-#include "thread_shell.hpp"
 
 #include <aio.h>
-#include <algorithm>
-#include <atomic>
-#include <cerrno>
 #include <cstdarg>
-#include <cstddef>
 #include <cstdio>
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <mqueue.h>
 #include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -51,66 +44,6 @@ namespace coir {
 
 namespace {
 
-/// A name as a template argument.
-template <std::size_t Size> struct literal {
-    char text[Size];
-    consteval literal(const char (&from)[Size]) { std::copy_n(from, Size, text); }
-};
-
-/// The definition after this one, once it has been looked for.
-template <literal Name> constinit std::atomic<void*> found{nullptr};
-
-template <literal Name, class Function> Function* next() noexcept
-{
-    auto* known = found<Name>.load(std::memory_order_relaxed);
-    if (!known) {
-        known = ::dlsym(RTLD_NEXT, Name.text);
-        found<Name>.store(known, std::memory_order_relaxed);
-    }
-    return reinterpret_cast<Function*>(known);
-}
-
-constexpr auto nothing = [](auto) { return false; };
-constexpr auto a_descriptor = [](int result) { return result >= 0; };
-
-// Part of the row, so that the address is that of who has called it.
-
-/// `Opens`: what it may have made when it returns, although it should have been cut off. `called_from`: null if the
-/// call is a point only where it waits.
-template <literal Name, class Function, auto Opens, class... Args>
-[[gnu::noinline]] auto call_as_point(const void* called_from, Args... args)
-{
-    auto* const genuine = next<Name, Function>();
-    auto* const self = thread_cancellation::own();
-    if (!self)
-        return genuine(args...);
-    if (called_from)
-        self->act_if_due(called_from);
-    return self->point([&] { return genuine(args...); }, Opens);
-}
-
-/// Where threads are threads, a jump and nothing to save before it.
-template <literal Name, class Function, auto Opens, class... Args>
-[[gnu::always_inline]] inline auto call(const void* called_from, Args... args)
-{
-    auto* const known = found<Name>.load(std::memory_order_relaxed);
-    if (!known || thread_cancellation::any()) [[unlikely]]
-        return call_as_point<Name, Function, Opens>(called_from, args...);
-    return reinterpret_cast<Function*>(known)(args...);
-}
-
-template <literal Name, class Function, auto Opens = nothing, class... Args>
-[[gnu::always_inline]] inline auto point(Args... args)
-{
-    return call<Name, Function, Opens>(__builtin_return_address(0), args...);
-}
-
-template <literal Name, class Function, class... Args>
-[[gnu::always_inline]] inline auto point_if_it_waits(Args... args)
-{
-    return call<Name, Function, nothing>(nullptr, args...);
-}
-
 bool opens_with_mode(int flags) noexcept
 {
     return flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE;
@@ -123,72 +56,6 @@ template <class Value> Value optional_argument(bool present, va_list rest) noexc
 }
 
 } // namespace
-
-// ---- who cancels whom, and when -------------------------------------------------------------------------------------
-
-COIR_INTERPOSE int pthread_cancel(pthread_t thread)
-{
-    if (auto* const self = thread_cancellation::own(); self && ::pthread_equal(thread, ::pthread_self())) {
-        self->request();
-        self->act_if_due_asynchronously();
-        return 0;
-    }
-    if (auto* const other = thread_shell::cancellation_of(thread)) {
-        other->request();
-        return 0;
-    }
-    return next<"pthread_cancel", decltype(::pthread_cancel)>()(thread);
-}
-
-COIR_INTERPOSE void pthread_testcancel()
-{
-    if (auto* const self = thread_cancellation::own())
-        self->act_if_due(__builtin_return_address(0));
-    else
-        next<"pthread_testcancel", decltype(::pthread_testcancel)>()();
-}
-
-COIR_INTERPOSE int pthread_setcancelstate(int state, int* before)
-{
-    auto* const self = thread_cancellation::own();
-    const int error = next<"pthread_setcancelstate", decltype(::pthread_setcancelstate)>()(state, before);
-    if (self && error == 0) {
-        self->enable(state == PTHREAD_CANCEL_ENABLE);
-        self->act_if_due_asynchronously();
-    }
-    return error;
-}
-
-/// Not told to libc, which would wait in its calls for a signal that nobody sends.
-COIR_INTERPOSE int pthread_setcanceltype(int type, int* before)
-{
-    auto* const self = thread_cancellation::own();
-    if (!self)
-        return next<"pthread_setcanceltype", decltype(::pthread_setcanceltype)>()(type, before);
-    if (type != PTHREAD_CANCEL_DEFERRED && type != PTHREAD_CANCEL_ASYNCHRONOUS)
-        return EINVAL;
-    const bool was = self->set_asynchronous(type == PTHREAD_CANCEL_ASYNCHRONOUS);
-    if (before)
-        *before = was ? PTHREAD_CANCEL_ASYNCHRONOUS : PTHREAD_CANCEL_DEFERRED;
-    self->act_if_due_asynchronously();
-    return 0;
-}
-
-COIR_INTERPOSE void pthread_exit(void* result)
-{
-    if (auto* const self = thread_cancellation::own())
-        self->end();
-    next<"pthread_exit", decltype(::pthread_exit)>()(result);
-    __builtin_unreachable();
-}
-
-COIR_INTERPOSE void thrd_exit(int result)
-{
-    if (auto* const self = thread_cancellation::own())
-        self->end();
-    next<"thrd_exit", decltype(::thrd_exit)>()(result);
-    __builtin_unreachable();
-}
 
 // ---- reading and writing --------------------------------------------------------------------------------------------
 

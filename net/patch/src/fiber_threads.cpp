@@ -7,6 +7,7 @@
 // pthread_getspecific, pthread_setspecific, the cleanup handlers, thrd_current and thrd_exit.
 #include "interpose.hpp"
 #include "lock_deadline.hpp"
+#include "next_definition.hpp"
 #include "signal_handlers.hpp"
 #include "thread_shell.hpp"
 
@@ -17,7 +18,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <dlfcn.h>
 #include <new>
 #include <sched.h>
 #include <threads.h>
@@ -26,12 +26,6 @@
 namespace coir {
 
 namespace {
-
-/// The definition after this one: libcoir-patch's, or libc's.
-template <class Function> Function* next(const char* name) noexcept
-{
-    return reinterpret_cast<Function*>(::dlsym(RTLD_NEXT, name));
-}
 
 bool starts_fibers() noexcept
 {
@@ -73,14 +67,14 @@ struct c11_start {
 COIR_INTERPOSE int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*what)(void*),
                                   void* argument) noexcept
 {
-    static const auto genuine = next<decltype(::pthread_create)>("pthread_create");
+    auto* const genuine = next<"pthread_create", decltype(::pthread_create)>();
     return starts_fibers() ? thread_shell::start(thread, attributes, what, argument)
                            : genuine(thread, attributes, what, argument);
 }
 
 COIR_INTERPOSE int thrd_create(thrd_t* thread, thrd_start_t function, void* argument)
 {
-    static const auto genuine = next<decltype(::thrd_create)>("thrd_create");
+    auto* const genuine = next<"thrd_create", decltype(::thrd_create)>();
     if (!starts_fibers())
         return genuine(thread, function, argument);
     auto* const start = new (std::nothrow) c11_start{function, argument};
@@ -96,7 +90,7 @@ COIR_INTERPOSE int thrd_create(thrd_t* thread, thrd_start_t function, void* argu
 
 COIR_INTERPOSE int pthread_join(pthread_t thread, void** result)
 {
-    static const auto genuine = next<decltype(::pthread_join)>("pthread_join");
+    auto* const genuine = next<"pthread_join", decltype(::pthread_join)>();
     return joining([&] {
         thread_shell::reference known{thread};
         return known && this_fiber::active() ? known->join(result, never) : genuine(thread, result);
@@ -105,14 +99,14 @@ COIR_INTERPOSE int pthread_join(pthread_t thread, void** result)
 
 COIR_INTERPOSE int pthread_tryjoin_np(pthread_t thread, void** result) noexcept
 {
-    static const auto genuine = next<decltype(::pthread_tryjoin_np)>("pthread_tryjoin_np");
+    auto* const genuine = next<"pthread_tryjoin_np", decltype(::pthread_tryjoin_np)>();
     thread_shell::reference known{thread};
     return known ? known->try_join(result) : genuine(thread, result);
 }
 
 COIR_INTERPOSE int pthread_timedjoin_np(pthread_t thread, void** result, const timespec* time)
 {
-    static const auto genuine = next<decltype(::pthread_timedjoin_np)>("pthread_timedjoin_np");
+    auto* const genuine = next<"pthread_timedjoin_np", decltype(::pthread_timedjoin_np)>();
     return joining([&] {
         thread_shell::reference known{thread};
         return known && this_fiber::active() ? timed_join(known, result, CLOCK_REALTIME, time)
@@ -122,7 +116,7 @@ COIR_INTERPOSE int pthread_timedjoin_np(pthread_t thread, void** result, const t
 
 COIR_INTERPOSE int pthread_clockjoin_np(pthread_t thread, void** result, clockid_t which, const timespec* time)
 {
-    static const auto genuine = next<decltype(::pthread_clockjoin_np)>("pthread_clockjoin_np");
+    auto* const genuine = next<"pthread_clockjoin_np", decltype(::pthread_clockjoin_np)>();
     return joining([&] {
         thread_shell::reference known{thread};
         if (!known || !this_fiber::active() || (which != CLOCK_REALTIME && which != CLOCK_MONOTONIC))
@@ -134,13 +128,13 @@ COIR_INTERPOSE int pthread_clockjoin_np(pthread_t thread, void** result, clockid
 /// libcoir-patch's calls pthread_join, with nothing to be cleaned up.
 COIR_INTERPOSE int thrd_join(thrd_t thread, int* result)
 {
-    static const auto genuine = next<decltype(::thrd_join)>("thrd_join");
+    auto* const genuine = next<"thrd_join", decltype(::thrd_join)>();
     return joining([&] { return genuine(thread, result); });
 }
 
 COIR_INTERPOSE int pthread_detach(pthread_t thread) noexcept
 {
-    static const auto genuine = next<decltype(::pthread_detach)>("pthread_detach");
+    auto* const genuine = next<"pthread_detach", decltype(::pthread_detach)>();
     thread_shell::reference known{thread};
     return known ? known->detach() : genuine(thread);
 }
@@ -156,7 +150,7 @@ COIR_INTERPOSE int thrd_detach(thrd_t thread)
 
 COIR_INTERPOSE int pthread_setname_np(pthread_t thread, const char* name) noexcept
 {
-    static const auto genuine = next<decltype(::pthread_setname_np)>("pthread_setname_np");
+    auto* const genuine = next<"pthread_setname_np", decltype(::pthread_setname_np)>();
     thread_shell::reference known{thread};
     if (!known)
         return genuine(thread, name);
@@ -168,7 +162,7 @@ COIR_INTERPOSE int pthread_setname_np(pthread_t thread, const char* name) noexce
 
 COIR_INTERPOSE int pthread_getname_np(pthread_t thread, char* name, size_t size) noexcept
 {
-    static const auto genuine = next<decltype(::pthread_getname_np)>("pthread_getname_np");
+    auto* const genuine = next<"pthread_getname_np", decltype(::pthread_getname_np)>();
     thread_shell::reference known{thread};
     if (!known)
         return genuine(thread, name, size);
@@ -183,7 +177,7 @@ COIR_INTERPOSE int pthread_getname_np(pthread_t thread, char* name, size_t size)
 
 COIR_INTERPOSE int pthread_getattr_np(pthread_t thread, pthread_attr_t* attributes) noexcept
 {
-    static const auto genuine = next<decltype(::pthread_getattr_np)>("pthread_getattr_np");
+    auto* const genuine = next<"pthread_getattr_np", decltype(::pthread_getattr_np)>();
     const auto ask = [&] { return genuine(thread, attributes); };
     thread_shell::reference known{thread};
     return known ? known->as_kernel_thread(ask) : ask();
@@ -191,7 +185,7 @@ COIR_INTERPOSE int pthread_getattr_np(pthread_t thread, pthread_attr_t* attribut
 
 COIR_INTERPOSE int pthread_getaffinity_np(pthread_t thread, size_t size, cpu_set_t* set) noexcept
 {
-    static const auto genuine = next<decltype(::pthread_getaffinity_np)>("pthread_getaffinity_np");
+    auto* const genuine = next<"pthread_getaffinity_np", decltype(::pthread_getaffinity_np)>();
     const auto ask = [&] { return genuine(thread, size, set); };
     thread_shell::reference known{thread};
     return known ? known->as_kernel_thread(ask) : ask();
@@ -199,13 +193,13 @@ COIR_INTERPOSE int pthread_getaffinity_np(pthread_t thread, size_t size, cpu_set
 
 COIR_INTERPOSE int pthread_setaffinity_np(pthread_t thread, size_t size, const cpu_set_t* set) noexcept
 {
-    static const auto genuine = next<decltype(::pthread_setaffinity_np)>("pthread_setaffinity_np");
+    auto* const genuine = next<"pthread_setaffinity_np", decltype(::pthread_setaffinity_np)>();
     return thread_shell::reference{thread} ? 0 : genuine(thread, size, set);
 }
 
 COIR_INTERPOSE int pthread_getschedparam(pthread_t thread, int* policy, sched_param* parameters) noexcept
 {
-    static const auto genuine = next<decltype(::pthread_getschedparam)>("pthread_getschedparam");
+    auto* const genuine = next<"pthread_getschedparam", decltype(::pthread_getschedparam)>();
     const auto ask = [&] { return genuine(thread, policy, parameters); };
     thread_shell::reference known{thread};
     return known ? known->as_kernel_thread(ask) : ask();
@@ -213,7 +207,7 @@ COIR_INTERPOSE int pthread_getschedparam(pthread_t thread, int* policy, sched_pa
 
 COIR_INTERPOSE int pthread_setschedparam(pthread_t thread, int policy, const sched_param* parameters) noexcept
 {
-    static const auto genuine = next<decltype(::pthread_setschedparam)>("pthread_setschedparam");
+    auto* const genuine = next<"pthread_setschedparam", decltype(::pthread_setschedparam)>();
     if (!thread_shell::reference{thread})
         return genuine(thread, policy, parameters);
     return policy == SCHED_OTHER && parameters->sched_priority == 0 ? 0 : ENOTSUP;
@@ -221,7 +215,7 @@ COIR_INTERPOSE int pthread_setschedparam(pthread_t thread, int policy, const sch
 
 COIR_INTERPOSE int pthread_setschedprio(pthread_t thread, int priority) noexcept
 {
-    static const auto genuine = next<decltype(::pthread_setschedprio)>("pthread_setschedprio");
+    auto* const genuine = next<"pthread_setschedprio", decltype(::pthread_setschedprio)>();
     if (!thread_shell::reference{thread})
         return genuine(thread, priority);
     return priority == 0 ? 0 : EINVAL;
@@ -229,7 +223,7 @@ COIR_INTERPOSE int pthread_setschedprio(pthread_t thread, int priority) noexcept
 
 COIR_INTERPOSE int pthread_getcpuclockid(pthread_t thread, clockid_t* clock) noexcept
 {
-    static const auto genuine = next<decltype(::pthread_getcpuclockid)>("pthread_getcpuclockid");
+    auto* const genuine = next<"pthread_getcpuclockid", decltype(::pthread_getcpuclockid)>();
     const auto ask = [&] { return genuine(thread, clock); };
     thread_shell::reference known{thread};
     return known ? known->as_kernel_thread(ask) : ask();
@@ -239,7 +233,7 @@ COIR_INTERPOSE int pthread_getcpuclockid(pthread_t thread, clockid_t* clock) noe
 
 COIR_INTERPOSE int pthread_kill(pthread_t thread, int signal) noexcept
 {
-    static const auto genuine = next<decltype(::pthread_kill)>("pthread_kill");
+    auto* const genuine = next<"pthread_kill", decltype(::pthread_kill)>();
     const auto send = [&] { return genuine(thread, signal); };
     thread_shell::reference known{thread};
     if (!known)
@@ -250,7 +244,7 @@ COIR_INTERPOSE int pthread_kill(pthread_t thread, int signal) noexcept
 
 COIR_INTERPOSE int pthread_sigqueue(pthread_t thread, int signal, sigval value) noexcept
 {
-    static const auto genuine = next<decltype(::pthread_sigqueue)>("pthread_sigqueue");
+    auto* const genuine = next<"pthread_sigqueue", decltype(::pthread_sigqueue)>();
     const auto send = [&] { return genuine(thread, signal, value); };
     thread_shell::reference known{thread};
     if (!known)
@@ -263,7 +257,7 @@ COIR_INTERPOSE int pthread_sigqueue(pthread_t thread, int signal, sigval value) 
 /// thread that keeps signals away from itself must not keep them away from main.
 COIR_INTERPOSE int pthread_sigmask(int how, const sigset_t* change, sigset_t* before) noexcept
 {
-    static const auto genuine = next<decltype(::pthread_sigmask)>("pthread_sigmask");
+    auto* const genuine = next<"pthread_sigmask", decltype(::pthread_sigmask)>();
     auto* const self = thread_shell::own();
     if (!self || !this_fiber::active())
         return genuine(how, change, before);
@@ -297,7 +291,7 @@ COIR_INTERPOSE int sigprocmask(int how, const sigset_t* change, sigset_t* before
 /// Held across a wait, its lock would keep the kernel thread from who is to give it back.
 COIR_INTERPOSE void flockfile(FILE* file) noexcept
 {
-    static const auto genuine = next<decltype(::flockfile)>("flockfile");
+    auto* const genuine = next<"flockfile", decltype(::flockfile)>();
     if (!starts_fibers()) {
         genuine(file);
         return;

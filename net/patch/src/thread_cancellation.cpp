@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "thread_cancellation.hpp"
 
+#include "next_definition.hpp"
 #include "thread_shell.hpp"
 
 #include <coir/fiber.hpp>
@@ -84,9 +85,8 @@ void thread_cancellation::leave(bool goes_on)
 /// A thread that cancels itself is not signalled. It is marked, and looks.
 void thread_cancellation::act()
 {
-    static const auto cancel = reinterpret_cast<decltype(&::pthread_cancel)>(::dlsym(RTLD_NEXT, "pthread_cancel"));
-    static const auto look =
-        reinterpret_cast<decltype(&::pthread_testcancel)>(::dlsym(RTLD_NEXT, "pthread_testcancel"));
+    auto* const cancel = next<"pthread_cancel", decltype(::pthread_cancel)>();
+    auto* const look = next<"pthread_testcancel", decltype(::pthread_testcancel)>();
     ending_ = true;
     cancel(::pthread_self());
     look();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "thread_shell.hpp"
 
+#include "next_definition.hpp"
 #include "signal_handlers.hpp"
 
 #include <coir/thread_pointer.hpp>
@@ -145,7 +146,7 @@ const char* thread_shell::prepare() noexcept
 
 int thread_shell::start(pthread_t* thread, const pthread_attr_t* attributes, function what, void* argument) noexcept
 {
-    static const auto create = reinterpret_cast<decltype(&::pthread_create)>(::dlsym(RTLD_NEXT, "pthread_create"));
+    auto* const create = next<"pthread_create", decltype(::pthread_create)>();
     auto* const self = new (std::nothrow) thread_shell;
     if (!self)
         return EAGAIN;
@@ -345,7 +346,7 @@ thread_cancellation* thread_shell::cancellation_of(pthread_t thread) noexcept
 
 int thread_shell::detach() noexcept
 {
-    static const auto genuine = reinterpret_cast<decltype(&::pthread_detach)>(::dlsym(RTLD_NEXT, "pthread_detach"));
+    auto* const genuine = next<"pthread_detach", decltype(::pthread_detach)>();
     if (const int error = genuine(id_))
         return error;
     {
@@ -358,8 +359,7 @@ int thread_shell::detach() noexcept
 
 int thread_shell::try_join(void** result) noexcept
 {
-    static const auto genuine =
-        reinterpret_cast<decltype(&::pthread_tryjoin_np)>(::dlsym(RTLD_NEXT, "pthread_tryjoin_np"));
+    auto* const genuine = next<"pthread_tryjoin_np", decltype(::pthread_tryjoin_np)>();
     const int error = genuine(id_, result);
     if (error == 0)
         release(); // who calls has a reference of his own
