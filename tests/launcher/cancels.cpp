@@ -487,6 +487,61 @@ void main_is_cancelled()
     pthread_cleanup_pop(0);
 }
 
+/// Joins main, and tells what that gives; what main does meanwhile is up to it.
+void* joins_main(void* untyped)
+{
+    const pthread_t first = *static_cast<pthread_t*>(untyped);
+    void* result = nullptr;
+    printf("try %s\n", strerrorname_np(pthread_tryjoin_np(first, &result)));
+    timespec soon;
+    clock_gettime(CLOCK_REALTIME, &soon);
+    soon.tv_nsec += 1000000;
+    soon.tv_sec += soon.tv_nsec / 1000000000;
+    soon.tv_nsec %= 1000000000;
+    printf("for a while %s\n", strerrorname_np(pthread_timedjoin_np(first, &result, &soon)));
+    sem_post(&nobody_posts);
+    const int error = pthread_join(first, &result);
+    printf("join %d: %ld\n", error, reinterpret_cast<long>(result));
+    usleep(1000);
+    puts("the last thread");
+    return nullptr;
+}
+
+/// Main ends before its last thread, which joins it.
+void main_is_joined(const std::string& how)
+{
+    static pthread_t first = pthread_self();
+    static const told at_exit{"what main has made"};
+    sem_init(&nobody_posts, 0, 0);
+    pthread_t thread;
+
+    if (how == "detached") {
+        pthread_create(
+            &thread, nullptr,
+            [](void*) -> void* {
+                printf("detach %d\n", pthread_detach(first));
+                printf("join %s\n", strerrorname_np(pthread_join(first, nullptr)));
+                sem_post(&nobody_posts);
+                usleep(1000);
+                puts("the last thread");
+                return nullptr;
+            },
+            nullptr);
+    } else {
+        pthread_create(&thread, nullptr, joins_main, &first);
+    }
+    pthread_detach(thread);
+    while (sem_wait(&nobody_posts) != 0) {}
+    const told one{"main's"};
+    if (how == "c11")
+        thrd_exit(-7);
+    if (how == "cancelled") {
+        pthread_cancel(first);
+        pthread_testcancel();
+    }
+    pthread_exit(reinterpret_cast<void*>(7));
+}
+
 } // namespace
 
 int main(int count, char** arguments)
@@ -495,6 +550,8 @@ int main(int count, char** arguments)
     setvbuf(stdout, nullptr, _IOLBF, 0);
     if (what == "main")
         main_is_cancelled();
+    if (what == "joins")
+        main_is_joined(arguments[2]);
     if (what == "waits")
         waits();
     if (what == "states")

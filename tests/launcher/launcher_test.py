@@ -335,6 +335,15 @@ class Threads(Test):
             with self.subTest(what):
                 self.assertEqual(self.equal(cancels, what, switches=self.fibers).returncode, 0)
 
+    def test_joins_main(self):
+        """main can be joined by a thread that is a fiber, however it ends"""
+        for how, end in [("exits", b"join 0: 7\n"), ("c11", b"join 0: -7\n"), ("cancelled", b"join 0: -1\n"),
+                         ("detached", b"join EINVAL\n")]:
+            with self.subTest(how):
+                result = self.equal(cancels, "joins", how, switches=self.fibers)
+                self.assertEqual(result.returncode, 0)
+                self.assertIn(end, result.stdout)
+
     def test_server(self):
         """a server with a thread for each connection has 1,000 at once under coir run, on one kernel thread"""
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)

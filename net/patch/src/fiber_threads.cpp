@@ -5,6 +5,7 @@
 //
 // Not here, because libc's own are right for these threads as they are: pthread_self, pthread_equal, pthread_exit,
 // pthread_getspecific, pthread_setspecific, the cleanup handlers, thrd_current and thrd_exit.
+#include "first_thread.hpp"
 #include "interpose.hpp"
 #include "lock_deadline.hpp"
 #include "next_definition.hpp"
@@ -42,11 +43,25 @@ template <class Join> [[gnu::always_inline]] inline int joining(Join&& join)
     return self->point(join, [](int) { return false; });
 }
 
-int timed_join(thread_shell::reference& thread, void** result, clockid_t which, const timespec* time) noexcept
+/// Calls `known` with the thread, if it is a fiber or main, else `genuine`.
+template <class Known, class Genuine> int for_thread(pthread_t thread, Known&& known, Genuine&& genuine)
 {
-    if (!valid_nanoseconds(time))
-        return EINVAL;
-    return thread->join(result, lock_deadline(which, time));
+    if (auto* const main = first_thread::of(thread))
+        return known(*main);
+    const thread_shell::reference shell{thread};
+    return shell ? known(*shell) : genuine();
+}
+
+/// As pthread_clockjoin_np, whose clock is one that coir knows.
+template <class Genuine>
+int timed_join(pthread_t thread, void** result, clockid_t which, const timespec* time, Genuine&& genuine)
+{
+    if (!this_fiber::active())
+        return genuine();
+    return for_thread(
+        thread,
+        [&](auto& known) { return valid_nanoseconds(time) ? known.join(result, lock_deadline(which, time)) : EINVAL; },
+        genuine);
 }
 
 /// What C11 calls a thread's function.
@@ -90,38 +105,40 @@ COIR_INTERPOSE int thrd_create(thrd_t* thread, thrd_start_t function, void* argu
 
 COIR_INTERPOSE int pthread_join(pthread_t thread, void** result)
 {
-    auto* const genuine = next<"pthread_join", decltype(::pthread_join)>();
+    const auto genuine = [&] { return next<"pthread_join", decltype(::pthread_join)>()(thread, result); };
     return joining([&] {
-        thread_shell::reference known{thread};
-        return known && this_fiber::active() ? known->join(result, never) : genuine(thread, result);
+        if (!this_fiber::active())
+            return genuine();
+        return for_thread(
+            thread, [&](auto& known) { return known.join(result, never); }, genuine);
     });
 }
 
 COIR_INTERPOSE int pthread_tryjoin_np(pthread_t thread, void** result) noexcept
 {
-    auto* const genuine = next<"pthread_tryjoin_np", decltype(::pthread_tryjoin_np)>();
-    thread_shell::reference known{thread};
-    return known ? known->try_join(result) : genuine(thread, result);
+    return for_thread(
+        thread, [&](auto& known) { return known.try_join(result); },
+        [&] { return next<"pthread_tryjoin_np", decltype(::pthread_tryjoin_np)>()(thread, result); });
 }
 
 COIR_INTERPOSE int pthread_timedjoin_np(pthread_t thread, void** result, const timespec* time)
 {
-    auto* const genuine = next<"pthread_timedjoin_np", decltype(::pthread_timedjoin_np)>();
     return joining([&] {
-        thread_shell::reference known{thread};
-        return known && this_fiber::active() ? timed_join(known, result, CLOCK_REALTIME, time)
-                                             : genuine(thread, result, time);
+        return timed_join(thread, result, CLOCK_REALTIME, time, [&] {
+            return next<"pthread_timedjoin_np", decltype(::pthread_timedjoin_np)>()(thread, result, time);
+        });
     });
 }
 
 COIR_INTERPOSE int pthread_clockjoin_np(pthread_t thread, void** result, clockid_t which, const timespec* time)
 {
-    auto* const genuine = next<"pthread_clockjoin_np", decltype(::pthread_clockjoin_np)>();
+    const auto genuine = [&] {
+        return next<"pthread_clockjoin_np", decltype(::pthread_clockjoin_np)>()(thread, result, which, time);
+    };
     return joining([&] {
-        thread_shell::reference known{thread};
-        if (!known || !this_fiber::active() || (which != CLOCK_REALTIME && which != CLOCK_MONOTONIC))
-            return genuine(thread, result, which, time);
-        return timed_join(known, result, which, time);
+        if (which != CLOCK_REALTIME && which != CLOCK_MONOTONIC)
+            return genuine();
+        return timed_join(thread, result, which, time, genuine);
     });
 }
 
@@ -134,9 +151,9 @@ COIR_INTERPOSE int thrd_join(thrd_t thread, int* result)
 
 COIR_INTERPOSE int pthread_detach(pthread_t thread) noexcept
 {
-    auto* const genuine = next<"pthread_detach", decltype(::pthread_detach)>();
-    thread_shell::reference known{thread};
-    return known ? known->detach() : genuine(thread);
+    return for_thread(
+        thread, [](auto& known) { return known.detach(); },
+        [&] { return next<"pthread_detach", decltype(::pthread_detach)>()(thread); });
 }
 
 COIR_INTERPOSE int thrd_detach(thrd_t thread)

@@ -1,16 +1,30 @@
 // SPDX-License-Identifier: BSL-1.0
 // `coir run --threads=fibers`: the calls by which a thread is told to end, and by which it ends. Where it is, once it
 // has been told, is in cancellation_points.cpp.
+#include "first_thread.hpp"
 #include "interpose.hpp"
 #include "next_definition.hpp"
 #include "thread_cancellation.hpp"
 #include "thread_shell.hpp"
 
 #include <cerrno>
+#include <cstdint>
 #include <pthread.h>
 #include <threads.h>
 
 namespace coir {
+
+namespace {
+
+void ends_with(void* result) noexcept
+{
+    if (auto* const self = thread_cancellation::own())
+        self->end();
+    if (auto* const main = first_thread::own())
+        main->ends_with(result);
+}
+
+} // namespace
 
 COIR_INTERPOSE int pthread_cancel(pthread_t thread)
 {
@@ -62,16 +76,14 @@ COIR_INTERPOSE int pthread_setcanceltype(int type, int* before)
 
 COIR_INTERPOSE void pthread_exit(void* result)
 {
-    if (auto* const self = thread_cancellation::own())
-        self->end();
+    ends_with(result);
     next<"pthread_exit", decltype(::pthread_exit)>()(result);
     __builtin_unreachable();
 }
 
 COIR_INTERPOSE void thrd_exit(int result)
 {
-    if (auto* const self = thread_cancellation::own())
-        self->end();
+    ends_with(reinterpret_cast<void*>(static_cast<std::intptr_t>(result)));
     next<"thrd_exit", decltype(::thrd_exit)>()(result);
     __builtin_unreachable();
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "thread_cancellation.hpp"
 
+#include "first_thread.hpp"
 #include "next_definition.hpp"
 #include "thread_shell.hpp"
 
@@ -88,6 +89,8 @@ void thread_cancellation::act()
     auto* const cancel = next<"pthread_cancel", decltype(::pthread_cancel)>();
     auto* const look = next<"pthread_testcancel", decltype(::pthread_testcancel)>();
     ending_ = true;
+    if (auto* const main = first_thread::own())
+        main->ends_with(PTHREAD_CANCELED);
     cancel(::pthread_self());
     look();
     __builtin_unreachable();

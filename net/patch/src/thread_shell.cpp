@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "thread_shell.hpp"
 
+#include "first_thread.hpp"
 #include "next_definition.hpp"
 #include "signal_handlers.hpp"
 
@@ -17,7 +18,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <dlfcn.h>
-#include <mutex>
 #include <new>
 #include <sched.h>
 #include <unistd.h>
@@ -34,7 +34,6 @@ constinit std::size_t kernel_id_offset = 0;
 constinit pthread_key_t end_key = 0;
 constinit std::atomic<int> hub_id = 0;
 constinit std::atomic<int> last_id = 0;
-constinit pthread_t main_thread{};
 constinit int process = 0;             ///< which of this line of forks
 constinit std::atomic<int> living = 1; ///< threads of the program that have not ended, main among them
 
@@ -100,6 +99,14 @@ thread_shell* thread_shell::own() noexcept
     return own_shell;
 }
 
+thread_end* thread_shell::own_end() noexcept
+{
+    if (own_shell)
+        return &own_shell->end_;
+    auto* const main = first_thread::own();
+    return main ? &main->end : nullptr;
+}
+
 bool thread_shell::prepared() noexcept
 {
     return kernel_id_offset != 0;
@@ -125,7 +132,8 @@ const char* thread_shell::prepare() noexcept
         kernel_id_offset = 0;
         return "this libc describes a thread otherwise than it says";
     }
-    main_thread = ::pthread_self();
+    if (!first_thread::prepare())
+        return "there is no memory";
     thread_cancellation::prepare_main();
     let_threads_be_cancelled();
     if (::pthread_key_create(&end_key, on_end) != 0 || ::pthread_setspecific(end_key, &end_key) != 0)
@@ -170,7 +178,7 @@ int thread_shell::start(pthread_t* thread, const pthread_attr_t* attributes, fun
     *thread = self->id_;
     living.fetch_add(1, std::memory_order_relaxed);
     if (detached == PTHREAD_CREATE_DETACHED) {
-        self->detached_ = true;
+        self->end_.detach();
         self->references_.store(1, std::memory_order_relaxed);
     }
     try {
@@ -178,7 +186,7 @@ int thread_shell::start(pthread_t* thread, const pthread_attr_t* attributes, fun
     } catch (...) { // no memory for the fiber: then it is a thread like others
         living.fetch_sub(1, std::memory_order_relaxed);
         of(self->id_) = nullptr;
-        if (!self->detached_)
+        if (detached != PTHREAD_CREATE_DETACHED)
             self->release();
         self->on_kernel_thread();
     }
@@ -256,6 +264,8 @@ void thread_shell::end_of_main() noexcept
         return;
     if (living.fetch_sub(1, std::memory_order_acq_rel) == 1)
         std::exit(0);
+    if (auto* const main = first_thread::own())
+        main->end.come();
     for (;;)
         park_until({.reason = {"the end of the last thread"}, .interruptible = false});
 }
@@ -268,11 +278,7 @@ void thread_shell::end() noexcept
     }
     if (living.fetch_sub(1, std::memory_order_acq_rel) == 1)
         std::exit(0);
-    {
-        wait_queue::guard held{guard_};
-        ended_ = true;
-        joiners_.notify_all(held);
-    }
+    end_.come();
     set_mask(SIG_SETMASK, nullptr, &fiber_.uc_sigmask);
     ::swapcontext(&thread_, &fiber_);
     release();
@@ -338,7 +344,7 @@ thread_shell::reference::~reference()
 
 thread_cancellation* thread_shell::cancellation_of(pthread_t thread) noexcept
 {
-    if (prepared() && this_fiber::active() && ::pthread_equal(thread, main_thread))
+    if (this_fiber::active() && first_thread::of(thread))
         return thread_cancellation::of_main();
     const reference known{thread};
     return known ? &known->cancellation : nullptr;
@@ -349,10 +355,7 @@ int thread_shell::detach() noexcept
     auto* const genuine = next<"pthread_detach", decltype(::pthread_detach)>();
     if (const int error = genuine(id_))
         return error;
-    {
-        const std::lock_guard held{guard_};
-        detached_ = true;
-    }
+    end_.detach();
     release();
     return 0;
 }
@@ -368,35 +371,15 @@ int thread_shell::try_join(void** result) noexcept
 
 int thread_shell::join(void** result, clock::time_point deadline) noexcept
 {
-    auto* const self = own();
-    wait_queue::guard held{guard_};
-    if (detached_ || being_joined_)
-        return EINVAL;
-    if (self == this || (self && joins_ == self))
-        return EDEADLK;
-    being_joined_ = true;
-    if (self)
-        self->joins_ = this;
-    auto cause = wake_cause::notified;
-    if (!ended_)
-        cause = joiners_.wait(held, {.reason = {"pthread_join", this}, .deadline = deadline});
-    else
-        held.unlock();
-    int error = ETIMEDOUT;
-    // Its kernel thread has yet to give back what it had, which takes some microseconds.
-    for (clock::duration pause = std::chrono::microseconds{20}; cause == wake_cause::notified;) {
-        if ((error = try_join(result)) != EBUSY)
-            break;
-        park_until({.reason = {"pthread_join", this}, .deadline = clock::now() + pause, .interruptible = false});
-        pause = std::min<clock::duration>(2 * pause, std::chrono::milliseconds{1});
-    }
-    if (self)
-        self->joins_ = nullptr;
-    if (error == ETIMEDOUT) {
-        held.lock();
-        being_joined_ = false;
-    }
-    return error;
+    return end_.join(own_end(), deadline, [&] {
+        // Its kernel thread has yet to give back what it had, which takes some microseconds.
+        for (clock::duration pause = std::chrono::microseconds{20};;) {
+            if (const int error = try_join(result); error != EBUSY)
+                return error;
+            park_until({.reason = {"pthread_join", this}, .deadline = clock::now() + pause, .interruptible = false});
+            pause = std::min<clock::duration>(2 * pause, std::chrono::milliseconds{1});
+        }
+    });
 }
 
 } // namespace coir

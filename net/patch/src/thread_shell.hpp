@@ -14,10 +14,10 @@
 // under which a fiber's thread has one that no kernel thread has (so that nothing is sent to it). Where that is kept
 // libc tells debuggers (nptl_db), and us.
 #include "thread_cancellation.hpp"
+#include "thread_end.hpp"
 
 #include <coir/fiber.hpp>
 #include <coir/signal_wait.hpp>
-#include <coir/wait_queue.hpp>
 
 #include <ucontext.h>
 
@@ -40,6 +40,8 @@ public:
 
     /// The caller's, if it is such a thread.
     static thread_shell* own() noexcept;
+    /// The caller's, main included; null if it is none of the program's threads.
+    static thread_end* own_end() noexcept;
 
     /// What is known of a thread; false if it is none of this kind. As with any pthread_t, the thread must exist.
     class reference {
@@ -49,6 +51,7 @@ public:
         reference& operator=(const reference&) = delete;
         ~reference();
         explicit operator bool() const noexcept { return shell_ != nullptr; }
+        thread_shell& operator*() const noexcept { return *shell_; }
         thread_shell* operator->() const noexcept { return shell_; }
 
     private:
@@ -108,12 +111,7 @@ private:
     int rounds_ = 0;
 
     std::atomic<int> references_{2}; ///< until its end, and until it is joined or detached
-    spin_lock guard_;                ///< for the rest
-    bool detached_ = false;
-    bool ended_ = false;
-    bool being_joined_ = false;
-    thread_shell* joins_ = nullptr; ///< whom this one waits for
-    wait_queue joiners_;
+    thread_end end_;
 };
 
 } // namespace coir
