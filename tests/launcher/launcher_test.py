@@ -329,6 +329,13 @@ class Threads(Test):
                     program.stdin.write(b"x")
                 self.assertEqual(program.wait(patience), 0)
 
+    def test_audit_of_starts(self):
+        """the exact audit has nothing to tell of a thread that is started as a fiber"""
+        result = coir(*self.fibers, threads, "thread_local", env={**servers.environment, "COIR_AUDIT": "exact,0"})
+        self.assertEqual((result.returncode, result.stdout), (0, b"thread_local\n0 failures\n"))
+        self.assertIn(b"coir: audit: ", result.stderr)
+        self.assertNotIn(b"pthread_create", result.stderr)
+
     def test_cancels(self):
         """pthread_cancel, pthread_exit and pthread_kill do the same to threads that are fibers"""
         for what in ["waits", "states", "kills", "main"]:

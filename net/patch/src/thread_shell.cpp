@@ -5,6 +5,7 @@
 #include "next_definition.hpp"
 #include "signal_handlers.hpp"
 
+#include <coir/outside_fiber.hpp>
 #include <coir/thread_pointer.hpp>
 
 #include <linux/futex.h>
@@ -172,6 +173,7 @@ int thread_shell::start(pthread_t* thread, const pthread_attr_t* attributes, fun
             delete self;
             return error;
         }
+        const outside_fiber meant; // a short wait, of which the audit has nothing to tell
         while (const int there = self->kernel_thread_.load(std::memory_order_acquire))
             kernel(SYS_futex, &self->kernel_thread_, FUTEX_WAIT, there, nullptr, nullptr, 0);
     }
