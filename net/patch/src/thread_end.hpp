@@ -28,10 +28,12 @@ public:
     template <class Take> int join(thread_end* self, clock::time_point deadline, Take&& take) noexcept
     {
         wait_queue::guard held{guard_};
-        if (detached_ || being_joined_)
+        if (detached_)
             return EINVAL;
         if (self == this || (self && joins_ == self))
             return EDEADLK;
+        if (being_joined_)
+            return EINVAL;
         being_joined_ = true;
         if (self)
             self->joins_ = this;
