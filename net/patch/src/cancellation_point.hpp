@@ -15,6 +15,8 @@ namespace coir {
 /// What a call may have made when it returns, although it should have been cut off.
 inline constexpr auto nothing = [](auto) { return false; };
 inline constexpr auto a_descriptor = [](int result) { return result >= 0; };
+/// Of calls that nothing cuts off: they do all of what they are to do, and the next point ends the thread.
+inline constexpr auto what_is_done = [](auto result) { return result != -1; };
 
 // Part of the row, so that the address is that of who has called it.
 

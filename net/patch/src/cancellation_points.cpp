@@ -173,17 +173,17 @@ COIR_INTERPOSE ssize_t __recvfrom_chk(int fd, void* data, size_t size, size_t ro
 
 COIR_INTERPOSE int fsync(int fd)
 {
-    return point<"fsync", decltype(::fsync)>(fd);
+    return point<"fsync", decltype(::fsync), what_is_done>(fd);
 }
 
 COIR_INTERPOSE int fdatasync(int fd)
 {
-    return point<"fdatasync", decltype(::fdatasync)>(fd);
+    return point<"fdatasync", decltype(::fdatasync), what_is_done>(fd);
 }
 
 COIR_INTERPOSE int msync(void* address, size_t size, int flags)
 {
-    return point<"msync", decltype(::msync)>(address, size, flags);
+    return point<"msync", decltype(::msync), what_is_done>(address, size, flags);
 }
 
 // ---- descriptors ----------------------------------------------------------------------------------------------------
@@ -413,17 +413,17 @@ COIR_INTERPOSE int mq_timedsend(mqd_t queue, const char* data, size_t size, unsi
 
 COIR_INTERPOSE ssize_t msgrcv(int queue, void* message, size_t size, long type, int flags)
 {
-    return point<"msgrcv", decltype(::msgrcv)>(queue, message, size, type, flags);
+    return point<"msgrcv", decltype(::msgrcv), what_is_done>(queue, message, size, type, flags);
 }
 
 COIR_INTERPOSE int msgsnd(int queue, const void* message, size_t size, int flags)
 {
-    return point<"msgsnd", decltype(::msgsnd)>(queue, message, size, flags);
+    return point<"msgsnd", decltype(::msgsnd), what_is_done>(queue, message, size, flags);
 }
 
 COIR_INTERPOSE int aio_suspend(const aiocb* const* list, int count, const timespec* time)
 {
-    return point<"aio_suspend", decltype(::aio_suspend)>(list, count, time);
+    return point<"aio_suspend", decltype(::aio_suspend), what_is_done>(list, count, time);
 }
 
 // ---- names, stdio ---------------------------------------------------------------------------------------------------
