@@ -31,6 +31,7 @@ launcher = build / "tools/launcher/coir"
 ordinary = build / "tests/launcher/ordinary"
 threads = build / "tests/launcher/threads"
 cancels = build / "tests/launcher/cancels"
+differences = build / "tests/launcher/differences"
 python = "/usr/bin/python3"  # Debian's, and not what a version manager puts in its place
 servers = None
 
@@ -350,6 +351,52 @@ class Threads(Test):
                 result = self.equal(cancels, "joins", how, switches=self.fibers)
                 self.assertEqual(result.returncode, 0)
                 self.assertIn(end, result.stdout)
+
+    def test_differences(self):
+        """what is said to be different about threads that are fibers is so"""
+        for what, expected in [("cancellation", """\
+in msgrcv
+  received 1
+  cancelled
+before msgrcv
+  cancelled
+at any time, in what is no point
+  has the mutex
+  cancelled
+what is no point, or need not wait
+  pread 1, tcdrain 0, fgets 1
+  cancelled
+"""), ("kernel", """\
+name: a worker, outside 0
+same kernel thread: 1
+affinity: 0, as before 1
+SCHED_OTHER: 0
+SCHED_FIFO: EOPNOTSUPP
+"""), ("signals", """\
+handled, while a thread blocks all
+pthread_sigqueue: 5
+what main blocks: handled 0
+sigwait: 1
+main has the signal stack of a thread: 1
+"""), ("joins", """\
+main: EDEADLK
+other: EDEADLK
+one: 0
+""")]:
+            with self.subTest(what):
+                result = coir(*self.fibers, differences, what)
+                self.assertEqual((result.returncode, result.stdout.decode(), result.stderr), (0, expected, b""))
+
+    def test_locked_file(self):
+        """a FILE on a regular file that a thread keeps locked blocks all threads that are fibers"""
+        with subprocess.Popen([launcher, "run", *self.fibers, differences, "file"], stdout=subprocess.PIPE) as program:
+            self.addCleanup(program.kill)
+            self.assertEqual(program.stdout.readline(), b"uses it\n")
+            in_kernel = pathlib.Path(f"/proc/{program.pid}/syscall")
+            futex = [b"202", b"98"]  # of x86-64 and aarch64; who waits for an event is in another call
+            self.wait_until(lambda: in_kernel.read_bytes().split()[0] in futex, "nothing is blocked")
+            program.kill()
+            self.assertEqual(program.stdout.read(), b"")
 
     def test_server(self):
         """a server with a thread for each connection has 1,000 at once under coir run, on one kernel thread"""
