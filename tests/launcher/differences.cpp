@@ -2,6 +2,7 @@
 // differences WHAT: where threads that are fibers differ from others, in a program that knows nothing of coir. What it
 // prints under `coir run --threads=fibers` is what docs/patched-calls.md says.
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -12,7 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ipc.h>
+#include <sys/mman.h>
 #include <sys/msg.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -239,6 +242,27 @@ void joins()
     pthread_join(threads[0], nullptr);
 }
 
+/// A thread ends with a robust mutex, of which others, here and in another process, are to be told.
+void robust_mutex()
+{
+    void* const memory =
+        mmap(nullptr, sizeof(pthread_mutex_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    static auto* const mutex = static_cast<pthread_mutex_t*>(memory);
+    pthread_mutexattr_t kind;
+    pthread_mutexattr_init(&kind);
+    pthread_mutexattr_setpshared(&kind, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&kind, PTHREAD_MUTEX_ROBUST);
+    pthread_mutex_init(mutex, &kind);
+    std::thread{[] { pthread_mutex_lock(mutex); }}.join();
+    const pid_t child = fork();
+    if (child == 0)
+        _exit(pthread_mutex_trylock(mutex));
+    int status = 0;
+    waitpid(child, &status, 0);
+    printf("another process: %s\n", strerrorname_np(WEXITSTATUS(status)));
+    std::thread{[] { printf("another thread: %s\n", strerrorname_np(pthread_mutex_trylock(mutex))); }}.join();
+}
+
 /// Blocks all of them for good.
 void locked_file()
 {
@@ -250,6 +274,16 @@ void locked_file()
     usleep(3000);
     puts("uses it");
     fputc('x', file);
+    puts("not reached");
+}
+
+/// The same.
+void slow_library(const char* path)
+{
+    std::thread{dlopen, path, RTLD_NOW}.detach();
+    usleep(3000);
+    puts("uses it");
+    dlopen("libm.so.6", RTLD_NOW);
     puts("not reached");
 }
 
@@ -267,6 +301,10 @@ int main(int count, char** arguments)
         signals();
     if (what == "joins")
         joins();
+    if (what == "robust")
+        robust_mutex();
     if (what == "file")
         locked_file();
+    if (what == "dlopen")
+        slow_library(arguments[2]);
 }

@@ -382,21 +382,26 @@ main has the signal stack of a thread: 1
 main: EDEADLK
 other: EDEADLK
 one: 0
+"""), ("robust", """\
+another process: EBUSY
+another thread: EBUSY
 """)]:
             with self.subTest(what):
                 result = coir(*self.fibers, differences, what)
                 self.assertEqual((result.returncode, result.stdout.decode(), result.stderr), (0, expected, b""))
 
-    def test_locked_file(self):
-        """a FILE on a regular file that a thread keeps locked blocks all threads that are fibers"""
-        with subprocess.Popen([launcher, "run", *self.fibers, differences, "file"], stdout=subprocess.PIPE) as program:
-            self.addCleanup(program.kill)
-            self.assertEqual(program.stdout.readline(), b"uses it\n")
-            in_kernel = pathlib.Path(f"/proc/{program.pid}/syscall")
-            futex = [b"202", b"98"]  # of x86-64 and aarch64; who waits for an event is in another call
-            self.wait_until(lambda: in_kernel.read_bytes().split()[0] in futex, "nothing is blocked")
-            program.kill()
-            self.assertEqual(program.stdout.read(), b"")
+    def test_blocked(self):
+        """a FILE on a regular file that is locked, and a library that waits in dlopen, block all threads that are fibers"""
+        for what in [["file"], ["dlopen", build / "tests/launcher/slow_to_load.so"]]:
+            with self.subTest(what[0]), subprocess.Popen([launcher, "run", *self.fibers, differences, *what],
+                                                         stdout=subprocess.PIPE) as program:
+                self.addCleanup(program.kill)
+                self.assertEqual(program.stdout.readline(), b"uses it\n")
+                in_kernel = pathlib.Path(f"/proc/{program.pid}/syscall")
+                futex = [b"202", b"98"]  # of x86-64 and aarch64; who waits for an event is in another call
+                self.wait_until(lambda: in_kernel.read_bytes().split()[0] in futex, "nothing is blocked")
+                program.kill()
+                self.assertEqual(program.stdout.read(), b"")
 
     def test_server(self):
         """a server with a thread for each connection has 1,000 at once under coir run, on one kernel thread"""
