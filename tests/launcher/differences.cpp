@@ -129,6 +129,52 @@ void cancellation()
         now_due);
 }
 
+/// Of main, and of a thread that waits for a condition, where threads are threads.
+void cancelled_under_coir()
+{
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    static pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
+    static bool woken = false;
+    cancelled(
+        "a condition",
+        [] {
+            pthread_mutex_lock(&mutex);
+            while (!woken)
+                pthread_cond_wait(&condition, &mutex);
+            pthread_mutex_unlock(&mutex);
+            puts("  woken");
+            pthread_testcancel();
+        },
+        [] {
+            usleep(3000);
+            pthread_mutex_lock(&mutex);
+            woken = true;
+            pthread_cond_signal(&condition);
+            pthread_mutex_unlock(&mutex);
+        });
+}
+
+/// Where main is a fiber, and cancelled by a thread that is a thread.
+void main_cancelled_under_coir()
+{
+    static const pthread_t first = pthread_self();
+    static sem_t semaphore;
+    sem_init(&semaphore, 0, 0);
+    pthread_t other;
+    pthread_create(
+        &other, nullptr,
+        [](void*) -> void* {
+            usleep(3000);
+            pthread_cancel(first);
+            usleep(3000);
+            sem_post(&semaphore);
+            return nullptr;
+        },
+        nullptr);
+    while (sem_wait(&semaphore) != 0) {}
+    puts("not reached");
+}
+
 bool has_name_outside(const std::string& wanted)
 {
     DIR* directory = opendir("/proc/self/task");
@@ -295,6 +341,10 @@ int main(int count, char** arguments)
     setvbuf(stdout, nullptr, _IOLBF, 0);
     if (what == "cancellation")
         cancellation();
+    if (what == "threads")
+        cancelled_under_coir();
+    if (what == "main")
+        main_cancelled_under_coir();
     if (what == "kernel")
         kernels_view();
     if (what == "signals")

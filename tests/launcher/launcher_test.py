@@ -390,6 +390,15 @@ another thread: EBUSY
                 result = coir(*self.fibers, differences, what)
                 self.assertEqual((result.returncode, result.stdout.decode(), result.stderr), (0, expected, b""))
 
+    def test_cancels_under_coir(self):
+        """where threads are threads, none is cancelled in a wait for a condition, and main must not be cancelled"""
+        result = coir(differences, "threads")
+        self.assertEqual((result.returncode, result.stdout, result.stderr),
+                         (0, b"a condition\n  woken\n  cancelled\n", b""))
+        result = coir(differences, "main")
+        self.assertEqual((result.returncode, result.stdout), (-signal.SIGABRT, b""))
+        self.assertIn(b"terminate called", result.stderr)
+
     def test_blocked(self):
         """a FILE on a regular file that is locked, and a library that waits in dlopen, block all threads that are fibers"""
         for what in [["file"], ["dlopen", build / "tests/launcher/slow_to_load.so"]]:
