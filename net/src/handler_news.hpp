@@ -4,8 +4,8 @@
 
 namespace coir::net::handler_news {
 
-/// What epoll says of the descriptor: of no other.
-constexpr std::uint64_t tag = ~std::uint64_t{0};
+/// What epoll says of the descriptor: of no other, since it has the number of none.
+constexpr std::uint64_t tag = std::uint64_t{1} << 31;
 
 /// An event descriptor, to be watched by every reactor for edges and never read: each write is one. It lives from the
 /// first reactor to the last. Below 0 if there was none to be had.

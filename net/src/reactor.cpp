@@ -3,10 +3,6 @@
 
 #include "handler_news.hpp"
 
-#include <coir/asio.hpp>
-#include <coir/outside_fiber.hpp>
-#include <coir/own_descriptors.hpp>
-
 #include <pthread.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -28,15 +24,6 @@ std::uint64_t tag(int descriptor, std::uint32_t generation) noexcept
     return std::uint64_t{generation} << 32 | static_cast<std::uint32_t>(descriptor);
 }
 
-int make_epoll()
-{
-    const own_descriptors_scope ours;
-    const int descriptor = ::epoll_create1(EPOLL_CLOEXEC);
-    if (descriptor < 0)
-        throw std::system_error{errno, std::generic_category(), "coir: epoll_create1"};
-    return descriptor;
-}
-
 const hub_local<reactor>& reactors()
 {
     static const hub_local<reactor> all;
@@ -46,12 +33,7 @@ const hub_local<reactor>& reactors()
 /// The hub that called fork, if it has a reactor.
 reactor* survivor() noexcept
 {
-    try {
-        this_hub_io_context(); // throws where there is no hub, or one without I/O
-        return reactors().find();
-    } catch (const std::logic_error&) {
-        return nullptr;
-    }
+    return current_scheduler ? reactors().find() : nullptr;
 }
 
 /// A forked child shares the parent's epoll instances, and what it removes from them is lost to the parent. So it
@@ -69,11 +51,10 @@ void start_over_in_children()
 
 } // namespace
 
-reactor::reactor() : epoll_{this_hub_io_context(), make_epoll()}, process_{::getpid()}
+reactor::reactor() : process_{::getpid()}
 {
     start_over_in_children();
     listen_for_news();
-    set_event_source(*this);
 }
 
 reactor::~reactor()
@@ -100,9 +81,9 @@ int reactor::watch(int descriptor, fd_entry& entry) noexcept
         return 0;
     epoll_event event{.events = everything, .data = {.u64 = tag(descriptor, entry.generation)}};
     const int before = errno;
-    if (::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, descriptor, &event) != 0) {
+    if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, descriptor, &event) != 0) {
         // Closed behind our back while a duplicate kept the file open, and now the same pair again: take it over.
-        if (errno != EEXIST || ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_MOD, descriptor, &event) != 0)
+        if (errno != EEXIST || ::epoll_ctl(epoll_, EPOLL_CTL_MOD, descriptor, &event) != 0)
             return std::exchange(errno, before);
         errno = before;
     }
@@ -115,7 +96,7 @@ void reactor::forget(int descriptor, fd_entry& entry) noexcept
 {
     // Before the close: while a duplicate keeps the file open, epoll would go on reporting it (epoll(7), Q6).
     epoll_event unused{};
-    ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_DEL, descriptor, &unused);
+    ::epoll_ctl(epoll_, EPOLL_CTL_DEL, descriptor, &unused);
     entry.watcher = nullptr;
     entry.watched.store(false, std::memory_order_relaxed);
     entry.steady.store(true, std::memory_order_relaxed);
@@ -127,12 +108,7 @@ void reactor::forget(int descriptor, fd_entry& entry) noexcept
 
 void reactor::start_over_in_child() noexcept
 {
-    // Asio's own epoll instance is new already: the driver's turn came first, as it did when they were registered.
-    const outside_fiber not_ours; // Asio's calls
-    const own_descriptors_scope ours;
-    boost::system::error_code ignored;
-    epoll_.close(ignored);
-    epoll_.assign(make_epoll(), ignored);
+    epoll_ = set_event_source(*this); // new already: the driver's turn came first, as it did when they were registered
     process_ = ::getpid();
     listen_for_news();
 }
@@ -142,7 +118,7 @@ void reactor::listen_for_news() noexcept
     const int before = errno;
     epoll_event news{.events = EPOLLIN | EPOLLET, .data = {.u64 = handler_news::tag}};
     if (const int descriptor = handler_news::join(); descriptor >= 0)
-        ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, descriptor, &news);
+        ::epoll_ctl(epoll_, EPOLL_CTL_ADD, descriptor, &news);
     errno = before;
 }
 
@@ -151,41 +127,33 @@ bool reactor::belongs_to_this_process() const noexcept
     return ::getpid() == process_;
 }
 
-bool reactor::take_events() noexcept
+void reactor::take_events(std::span<const epoll_event> events) noexcept
 {
-    epoll_event events[256];
-    bool any = false;
-    int count;
-    do {
-        count = ::epoll_wait(epoll_.native_handle(), events, std::size(events), 0);
-        for (int i = 0; i < count; ++i) {
-            if (events[i].data.u64 == handler_news::tag) {
-                handler_news::deliver();
-                continue;
-            }
-            const auto descriptor = static_cast<int>(events[i].data.u64 & 0xffffffff);
-            const auto generation = static_cast<std::uint32_t>(events[i].data.u64 >> 32);
-            auto happened = events[i].events;
-            const bool unsteady = happened & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI);
-            if (happened & (EPOLLHUP | EPOLLERR))
-                happened |= everything; // concerns everyone, whatever they wait for
-            if (happened & EPOLLRDHUP)
-                happened |= EPOLLIN;
-
-            auto& entry = *fd_table::instance().find(descriptor);
-            wait_queue::guard held{entry.guard};
-            if (entry.generation != generation)
-                continue;
-            if (unsteady)
-                entry.steady.store(false, std::memory_order_relaxed); // before the count, which publishes it
-            if (happened & (EPOLLIN | EPOLLPRI))
-                entry.arrivals.store(entry.arrivals.load(std::memory_order_relaxed) + 1, std::memory_order_release);
-            entry.waiters.notify_if(
-                held, [&](const waiter& member) { return static_cast<const fd_waiter&>(member).events & happened; });
+    for (const auto& event : events) {
+        if (event.data.u64 == handler_news::tag) {
+            handler_news::deliver();
+            continue;
         }
-        any |= count > 0;
-    } while (count == static_cast<int>(std::size(events)));
-    return any;
+        const auto descriptor = static_cast<int>(event.data.u64 & 0xffffffff);
+        const auto generation = static_cast<std::uint32_t>(event.data.u64 >> 32);
+        std::uint32_t happened = event.events;
+        const bool unsteady = happened & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI);
+        if (happened & (EPOLLHUP | EPOLLERR))
+            happened |= everything; // concerns everyone, whatever they wait for
+        if (happened & EPOLLRDHUP)
+            happened |= EPOLLIN;
+
+        auto& entry = *fd_table::instance().find(descriptor);
+        wait_queue::guard held{entry.guard};
+        if (entry.generation != generation)
+            continue;
+        if (unsteady)
+            entry.steady.store(false, std::memory_order_relaxed); // before the count, which publishes it
+        if (happened & (EPOLLIN | EPOLLPRI))
+            entry.arrivals.store(entry.arrivals.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+        entry.waiters.notify_if(
+            held, [&](const waiter& member) { return static_cast<const fd_waiter&>(member).events & happened; });
+    }
 }
 
 } // namespace coir::net

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
-// Readiness becomes wake-ups. Each hub has one epoll instance, which the hub's io_context watches as a single
-// descriptor: the io_context stays the one place where the hub blocks, and no application descriptor is ever given to
-// Asio, which would set O_NONBLOCK on it and pay an epoll_ctl for every wait. The events themselves the hub takes
-// directly.
+// Readiness becomes wake-ups. Each hub has one epoll instance, in which it blocks, and no application descriptor is
+// ever given to Asio, which would set O_NONBLOCK on it and pay an epoll_ctl for every wait.
 //
 // A descriptor is registered once, edge-triggered, for everything, until it is closed. Fibers try first and wait only
 // after EAGAIN; edges are taken on the hub's own stack, when no fiber of the hub runs. So no edge can come between the
@@ -13,15 +11,13 @@
 #include <coir/event_source.hpp>
 #include <coir/hub_local.hpp>
 
-#include <boost/asio/posix/stream_descriptor.hpp>
-
 #include <sys/types.h>
 
 namespace coir::net {
 
 class reactor final : public hub_object, public event_source {
 public:
-    /// Throws std::logic_error where the hub has no io_context.
+    /// Throws std::logic_error where the hub has no I/O.
     reactor();
     ~reactor() override;
 
@@ -45,9 +41,9 @@ public:
 
 private:
     void listen_for_news() noexcept;
-    bool take_events() noexcept override;
+    void take_events(std::span<const epoll_event> events) noexcept override;
 
-    boost::asio::posix::stream_descriptor epoll_;
+    int epoll_ = set_event_source(*this); ///< the hub's
     pid_t process_;
     const scheduler* hub_ = current_scheduler;
 };

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
-// The real driver: everything that blocks ends in one io_context, its own or one that somebody lends it.
+// The real driver: an epoll instance, and an io_context, its own or one that somebody lends it.
 //
-// Deadlines reach it as a timerfd, armed at most once a turn and only before blocking: Asio's own waits have a
-// resolution of a millisecond, and its steady_timer costs an aborted handler each time an earlier deadline comes.
+// Asio can be woken by other threads only while it blocks in an epoll instance of its own. Therefore the hub blocks
+// there, and Asio watches the hub's, from the moment that anybody may have the io_context; and in the hub's own until
+// then, as in a program without Asio it always does.
+#include "hub_epoll.hpp"
+
 #include <coir/driver.hpp>
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 
+#include <atomic>
 #include <memory>
 
 namespace coir {
@@ -25,24 +29,27 @@ public:
     void poll() override;
     bool wait(clock::time_point deadline, bool outside_work) override;
     void wake() noexcept override;
-    void set_event_source(event_source& source) noexcept override { events_ = &source; }
+    int set_event_source(event_source& source) noexcept override;
     void after_fork_in_child() noexcept override;
-
-    boost::asio::io_context* io_context() noexcept override { return &context_; }
+    boost::asio::io_context* io_context() noexcept override;
 
 private:
-    struct shared_state;
-    struct waker;
-    void arm(clock::time_point deadline);
+    enum class state { awake, woken, asleep };
+
+    class sleeping;
+    bool uses_asio();
+    void wait_in_asio(clock::time_point deadline);
     bool take_events() noexcept;
 
-    event_source* events_ = nullptr;
-    bool looked_ = true; ///< Asio has been told of events that `events_` may not have been asked for since
+    hub_epoll epoll_;
+    std::atomic<state> state_{state::awake};
+    std::atomic<bool> handed_out_{false}; ///< the io_context
+    bool looked_ = false;                 ///< in `wait`, since the last `poll`
+    bool told_ = true;                    ///< Asio has been told of events that have perhaps not been taken since
     std::unique_ptr<boost::asio::io_context> own_; ///< none if it was lent
     boost::asio::io_context& context_;
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{context_.get_executor()};
-    boost::asio::posix::stream_descriptor timer_;
-    std::shared_ptr<shared_state> state_; ///< with our handlers: they may be left in a context that was lent
+    boost::asio::posix::stream_descriptor watched_{context_}; ///< the epoll instance, once Asio watches it
 };
 
 } // namespace coir

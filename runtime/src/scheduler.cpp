@@ -138,8 +138,8 @@ void scheduler::run()
         tend_stacks();
         if (!ready_.empty()) {
             run_ready();
-            if (!ready_.empty() &&
-                (++turns_without_poll_ == turns_without_poll_max || turn_time_ - last_poll_ >= time_without_poll_max)) {
+            // Also when none are ready any more: other threads may keep us from blocking for ever.
+            if (++turns_without_poll_ == turns_without_poll_max || turn_time_ - last_poll_ >= time_without_poll_max) {
                 driver_.poll();
                 turns_without_poll_ = 0;
                 last_poll_ = turn_time_;

@@ -337,6 +337,30 @@ TEST_CASE("two hubs wait for one descriptor, and both are woken") {
     CHECK(woken == 2);
 }
 
+TEST_CASE("a hub that other threads keep awake looks at its descriptors all the same") {
+    socket_pair sockets;
+    std::atomic<bool> waiting{false};
+    std::atomic<bool> read{false};
+    coir::runtime background{{.hubs = 1}};
+    background.start();
+    background.spawn([&] {
+        waiting = true;
+        CHECK(coir::net::wait_ready(sockets.ends[0], POLLIN) == wait_status::ready);
+        read = true;
+    });
+    while (!waiting)
+        std::this_thread::yield();
+    std::vector<std::thread> others;
+    for (int i = 0; i < 2; ++i)
+        others.emplace_back([&] {
+            while (!read)
+                background.hub(0).post([] {});
+        });
+    sockets.feed();
+    for (auto& each : others)
+        each.join();
+}
+
 TEST_CASE("a hub that has watched a descriptor ends while another waits for it") {
     socket_pair sockets;
     std::atomic<int> step{0};

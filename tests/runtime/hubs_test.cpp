@@ -469,6 +469,30 @@ TEST_CASE("a runtime is run again, and what ended the last run does not cancel t
     }
 }
 
+TEST_CASE("a wake-up is never lost, whoever is about to fall asleep") {
+    // Two hubs that do nothing but wake each other, and now and then sleep for as short as can be in between.
+    constexpr int rounds = 20'000;
+    runtime hubs{{.hubs = 2}};
+    run_in(hubs, [&] {
+        channel<int> there{1};
+        channel<int> back{1};
+        event ended;
+        hubs.hub(1).post([&] {
+            for (const int value : there)
+                back.send(value);
+            ended.set();
+        });
+        for (int i = 0; i < rounds; ++i) {
+            there.send(i);
+            CHECK(back.receive() == i);
+            if (i % 64 == 0)
+                this_fiber::sleep_for(std::chrono::microseconds{i % 3'000});
+        }
+        there.close();
+        ended.wait();
+    });
+}
+
 TEST_CASE("a million fibers are started on several hubs, and each runs once") {
     constexpr int total = support::sanitized ? 20'000 : 1'000'000;
     runtime fibers{{.hubs = 2}};

@@ -22,7 +22,7 @@ public:
     /// The current time, as fresh as the clock behind it.
     virtual clock::time_point now() noexcept = 0;
 
-    /// Delivers what is ready; does not block.
+    /// Delivers what is ready, unless `wait` has done that since; does not block.
     virtual void poll() = 0;
 
     /// Blocks the thread until `deadline`, until something is delivered or until `wake`. With `outside_work`,
@@ -32,11 +32,12 @@ public:
     /// Makes the current or the next `wait` return. Any thread; coalesces; does not allocate.
     virtual void wake() noexcept = 0;
 
-    /// The io_context that it waits in; null if it waits otherwise.
+    /// The io_context whose handlers it runs; null if there is none. Any thread.
     virtual boost::asio::io_context* io_context() noexcept { return nullptr; }
 
-    /// Takes events from there as well; see event_source.hpp. Only where there is an io_context.
-    virtual void set_event_source(event_source&) noexcept {}
+    /// Tells the source of its events; see event_source.hpp. Returns an epoll instance's descriptor, or below 0 if the
+    /// driver has none.
+    virtual int set_event_source(event_source&) noexcept { return -1; }
 
     /// In a child, before `fork` returns to the fiber that called it: what the parent's kernel objects are for must not
     /// be done through them here.
