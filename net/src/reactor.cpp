@@ -2,11 +2,13 @@
 #include "reactor.hpp"
 
 #include "handler_news.hpp"
+#include "reactor_timer.hpp"
 
 #include <pthread.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <limits>
 #include <stdexcept>
@@ -22,6 +24,12 @@ constexpr std::uint32_t everything = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP 
 std::uint64_t tag(int descriptor, std::uint32_t generation) noexcept
 {
     return std::uint64_t{generation} << 32 | static_cast<std::uint32_t>(descriptor);
+}
+
+/// What epoll says of the timer in that place: handler_news::tag and these are of no descriptor.
+std::uint64_t tag_of_timer(std::size_t place) noexcept
+{
+    return handler_news::tag + 1 + place;
 }
 
 const hub_local<reactor>& reactors()
@@ -111,6 +119,11 @@ void reactor::start_over_in_child() noexcept
     epoll_ = set_event_source(*this); // new already: the driver's turn came first, as it did when they were registered
     process_ = ::getpid();
     listen_for_news();
+    for (std::size_t place = 0; place < timers_.size(); ++place)
+        if (const auto timer = timers_[place].lock()) {
+            timer->start_over_in_child();
+            watch_timer(place, timer->descriptor());
+        }
 }
 
 void reactor::listen_for_news() noexcept
@@ -120,6 +133,22 @@ void reactor::listen_for_news() noexcept
     if (const int descriptor = handler_news::join(); descriptor >= 0)
         ::epoll_ctl(epoll_, EPOLL_CTL_ADD, descriptor, &news);
     errno = before;
+}
+
+void reactor::add(const std::shared_ptr<reactor_timer>& timer)
+{
+    auto place = std::ranges::find_if(timers_, [](const auto& each) { return each.expired(); });
+    if (place == timers_.end())
+        place = timers_.emplace(timers_.end());
+    *place = timer;
+    if (!watch_timer(static_cast<std::size_t>(place - timers_.begin()), timer->descriptor()))
+        throw std::system_error{errno, std::generic_category(), "coir: epoll_ctl"};
+}
+
+bool reactor::watch_timer(std::size_t place, int descriptor) noexcept
+{
+    epoll_event event{.events = EPOLLIN | EPOLLET, .data = {.u64 = tag_of_timer(place)}};
+    return ::epoll_ctl(epoll_, EPOLL_CTL_ADD, descriptor, &event) == 0;
 }
 
 bool reactor::belongs_to_this_process() const noexcept
@@ -132,6 +161,11 @@ void reactor::take_events(std::span<const epoll_event> events) noexcept
     for (const auto& event : events) {
         if (event.data.u64 == handler_news::tag) {
             handler_news::deliver();
+            continue;
+        }
+        if (event.data.u64 > handler_news::tag && event.data.u64 <= handler_news::tag + timers_.size()) {
+            if (const auto timer = timers_[event.data.u64 - tag_of_timer(0)].lock())
+                timer->expired();
             continue;
         }
         const auto descriptor = static_cast<int>(event.data.u64 & 0xffffffff);

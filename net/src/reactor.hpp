@@ -13,7 +13,13 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
+#include <memory>
+#include <vector>
+
 namespace coir::net {
+
+class reactor_timer;
 
 class reactor final : public hub_object, public event_source {
 public:
@@ -32,6 +38,9 @@ public:
     /// The caller holds the entry's lock, and the entry's watcher is this.
     void forget(int descriptor, fd_entry& entry) noexcept;
 
+    /// Tells it of its events, as long as it lives. Throws std::system_error.
+    void add(const std::shared_ptr<reactor_timer>& timer);
+
     /// Whether the caller is in the process that made it, and not in a child between vfork and exec, which shares this
     /// memory and closes descriptors of its own.
     bool belongs_to_this_process() const noexcept;
@@ -41,11 +50,13 @@ public:
 
 private:
     void listen_for_news() noexcept;
+    bool watch_timer(std::size_t place, int descriptor) noexcept;
     void take_events(std::span<const epoll_event> events) noexcept override;
 
     int epoll_ = set_event_source(*this); ///< the hub's
     pid_t process_;
     const scheduler* hub_ = current_scheduler;
+    std::vector<std::weak_ptr<reactor_timer>> timers_;
 };
 
 } // namespace coir::net

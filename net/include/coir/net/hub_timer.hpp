@@ -6,9 +6,11 @@
 
 namespace coir::net {
 
+class reactor_timer;
+
 /// Calls a function on the loop of the hub that it was made on, some time after it was asked to: for upkeep that needs
-/// no fiber. Destroyed, it calls no more. On its hub only; the constructor throws std::logic_error where the hub has no
-/// io_context.
+/// no fiber. Destroyed, it calls no more. On its hub only. The constructor throws std::logic_error where the hub has no
+/// I/O, and std::system_error where there is no descriptor for it.
 class hub_timer {
 public:
     /// `call` must not throw, and cannot suspend.
@@ -21,8 +23,7 @@ public:
     void start(std::chrono::nanoseconds after);
 
 private:
-    struct shared_state;
-    std::shared_ptr<shared_state> state_; ///< with a handler that may be left in a context that was lent
+    std::shared_ptr<reactor_timer> timer_;
 };
 
 } // namespace coir::net
