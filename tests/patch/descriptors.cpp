@@ -160,7 +160,8 @@ std::size_t fill(int descriptor)
     static const std::array<char, 4096> bytes{};
     std::size_t total = 0;
     set_nonblocking(descriptor, true);
-    // TCP and terminals hand on what they have been given, and so find room again, a little later.
+    // Terminals hand on what they have been given, and so find room again, a little later. So does TCP, at times much
+    // later, until its buffer has become too small for that: then nearly all must have been read before there is room.
     for (int idle = 0; idle < 4; ++idle) {
         for (ssize_t size = sizeof bytes; size > 0; size /= 2)
             for (ssize_t done; (done = ::write(descriptor, bytes.data(), static_cast<std::size_t>(size))) > 0;) {
@@ -168,6 +169,12 @@ std::size_t fill(int descriptor)
                 idle = 0;
             }
         ::usleep(2000);
+    }
+    int protocol = 0;
+    socklen_t size = sizeof protocol;
+    if (::getsockopt(descriptor, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) == 0 && protocol == IPPROTO_TCP) {
+        const int least = 1;
+        must(::setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &least, sizeof least));
     }
     set_nonblocking(descriptor, false);
     return total;
