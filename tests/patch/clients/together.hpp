@@ -231,8 +231,8 @@ inline void wait_until_asleep(pid_t thread)
         ::usleep(1'000);
 }
 
-/// Kills a server while `work(mine)` waits for its answer on a plain thread and in ten fibers, all with what `connect()`
-/// gives. All see the same; returns what.
+/// Kills a server while `work(mine)` waits for its answer on a plain thread and in ten fibers, all with what
+/// `connect()` gives. All see the same; returns what.
 template <class Connect, class Work> auto check_killed_midway(server_process& server, Connect&& connect, Work&& work)
 {
     constexpr std::size_t count = 10;
