@@ -87,7 +87,7 @@ void hub_epoll::start_over() noexcept
 void hub_epoll::ring() const noexcept
 {
     constexpr std::uint64_t one = 1;
-    raw_syscall(SYS_write, bell_, reinterpret_cast<long>(&one), sizeof one);
+    raw_syscall(SYS_write, bell_, address(&one), sizeof one);
 }
 
 void hub_epoll::arm(clock::time_point deadline) noexcept
@@ -123,8 +123,7 @@ void hub_epoll::wait(clock::time_point deadline) noexcept
 int hub_epoll::wait_for(epoll_event* events, int room, const timespec* limit) noexcept
 {
     if (has_time_outs.load(std::memory_order_relaxed)) {
-        const long count =
-            raw_syscall(SYS_epoll_pwait2, epoll_, reinterpret_cast<long>(events), room, reinterpret_cast<long>(limit));
+        const long count = raw_syscall(SYS_epoll_pwait2, epoll_, address(events), room, address(limit));
         if (count != -ENOSYS && count != -EPERM) // the latter from filters that are older than the call
             return static_cast<int>(count);
         has_time_outs.store(false, std::memory_order_relaxed);

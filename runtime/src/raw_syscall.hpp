@@ -32,4 +32,10 @@ inline long raw_syscall(long number, long a = 0, long b = 0, long c = 0, long d 
 #endif
 }
 
+/// As an argument of one.
+template <class T> long address(T* of) noexcept
+{
+    return reinterpret_cast<long>(of);
+}
+
 } // namespace coir

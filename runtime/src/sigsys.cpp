@@ -34,11 +34,6 @@ struct kernel_sigaction {
 
 constinit kernel_sigaction program_action; ///< what the program wants of SIGSYS
 
-template <class T> long address(T* of) noexcept
-{
-    return reinterpret_cast<long>(of);
-}
-
 /// The kernel's is shorter than libc's.
 signal_mask& mask_of(ucontext_t& context) noexcept
 {

@@ -109,11 +109,6 @@ constexpr long dispatch_off = 0;
 constexpr long dispatch_on = 1;
 constexpr int by_user_dispatch = 2; // SYS_USER_DISPATCH, a si_code
 
-template <class T> long address(T* of) noexcept
-{
-    return reinterpret_cast<long>(of);
-}
-
 /// Which thread each trap is armed on. Not thread-local: a fiber may have thread-local storage of its own.
 struct armed_trap {
     std::atomic<int> thread{0};
