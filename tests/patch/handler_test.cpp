@@ -59,6 +59,19 @@ std::atomic<int> handled{0};
 std::array<sem_t, 3> semaphores;
 sigjmp_buf back;
 
+/// Suspends where there are fibers: they are in order.
+void read_that_waits(stage& on)
+{
+    const auto ends = make_pipe(on);
+    auto writing = on.start([&] {
+        on.until_waiting();
+        must(::write(ends.b, "x", 1));
+    });
+    char byte;
+    on.record("read", [&] { return ::read(ends.a, &byte, 1); });
+    writing.join();
+}
+
 } // namespace
 
 TEST_CASE("sem_post in a handler wakes the fibers that wait, whatever it has interrupted") {
@@ -151,14 +164,7 @@ TEST_CASE("who leaves a handler by siglongjmp is the fiber that it was") {
               if (jumps < 3)
                   ::raise(SIGUSR1);
               on.note(static_cast<int>(jumps), coir::this_fiber::active() == fiber);
-              const auto ends = make_pipe(on);
-              auto writing = on.start([&] {
-                  on.until_waiting();
-                  must(::write(ends.b, "x", 1));
-              });
-              char byte;
-              on.record("read", [&] { return ::read(ends.a, &byte, 1); });
-              writing.join();
+              read_that_waits(on);
           }) == "3 1\nread 1\n");
 }
 
@@ -320,14 +326,7 @@ TEST_CASE("a handler is left by any of the longjmps, and the fiber is what it wa
                   if (result == 0)
                       jump(back, 0); // outside of a handler, and 0 becomes 1
                   on.note(static_cast<int>(result), coir::this_fiber::active() == fiber);
-                  const auto ends = make_pipe(on);
-                  auto writing = on.start([&] {
-                      on.until_waiting();
-                      must(::write(ends.b, "x", 1));
-                  });
-                  char byte;
-                  on.record("read", [&] { return ::read(ends.a, &byte, 1); });
-                  writing.join();
+                  read_that_waits(on);
               }) == "3 1\n1 1\nread 1\n");
     }
 }
