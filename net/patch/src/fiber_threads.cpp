@@ -3,8 +3,9 @@
 // libcoir-patch, whose pthread_join and thrd_join then lead here. Threads that are started outside of fibers, coir's
 // helpers among them, are threads, as all are without that choice.
 //
-// Not here, because libc's own are right for these threads as they are: pthread_self, pthread_equal, pthread_exit,
-// pthread_getspecific, pthread_setspecific, the cleanup handlers, thrd_current and thrd_exit.
+// How a thread is told to end, and ends, is in fiber_threads_end.cpp. In neither, because libc's own are right for
+// these threads as they are: pthread_self, pthread_equal, pthread_getspecific, pthread_setspecific, the cleanup
+// handlers, thrd_current.
 #include "first_thread.hpp"
 #include "interpose.hpp"
 #include "lock_deadline.hpp"
